@@ -1,0 +1,238 @@
+"""Writing text under a mask: several masks in lockstep for the chat, batches for measuring.
+
+Full and compressed runs go through the same cache class and kernels; "full" is a mask that
+keeps every head. Nothing here knows tasks, masks' origins or the screen.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlkv.cache import SplitHeadCache
+from rlkv.errors import UserError
+from rlkv.masks import HeadMask
+
+REPETITION_WINDOW, REPETITION_DISTINCT = 400, 40
+"""Stop when the last 400 tokens hold fewer than 40 distinct ones (as the paper's evaluation)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 is greedy."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UserError("At least one new token is needed.")
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise UserError("Temperature must be 0 or more, and top-p in (0, 1].")
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one run has written so far: an immutable snapshot."""
+
+    text: str
+    n_tokens: int
+    """Tokens generated."""
+    length: int
+    """Tokens in the cache, prompt included."""
+    kv_bytes: int
+    """Measured bytes of keys and values."""
+    seconds: float
+    """Time of its own forward passes after the prompt."""
+    stop_reason: str | None = None
+    """None while running, else "end", "length", "repetition" or "stopped"."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decode speed; 0 before the second token."""
+        return (self.n_tokens - 1) / self.seconds if self.seconds else 0.0
+
+
+def chat_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """The user's text as the model expects it, ready to be answered."""
+    if not tokenizer.chat_template:
+        return prompt
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    return str(text)
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -> torch.Tensor:
+    """Token ids `[1, T]` of one chat turn.
+
+    Raises:
+        UserError: if nothing is left of the prompt, the model has no words for a part of it,
+            or it does not fit the model's `limit` of tokens.
+    """
+    if not prompt.strip():
+        raise UserError("Write a question first.")
+    text = chat_prompt(tokenizer, prompt)
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown != tokenizer.eos_token_id and (ids == unknown).any():
+        raise UserError("This model does not know some of these characters; see the examples.")
+    if ids.shape[1] >= limit:
+        raise UserError(
+            f"The prompt has {ids.shape[1]} tokens but the model reads at most {limit}: shorten it."
+        )
+    return ids
+
+
+@dataclass
+class _Run:
+    """One answer in the making."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    cache: SplitHeadCache
+    sampling: Sampling
+    limit: int
+    generator: torch.Generator
+    ids: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    stop_reason: str | None = None
+
+    @torch.inference_mode()
+    def step(self, tokens: torch.Tensor) -> None:
+        """Feeds tokens `[1, T]`, draws the next one."""
+        start = time.perf_counter()
+        logits = self.model(input_ids=tokens, past_key_values=self.cache, logits_to_keep=1).logits
+        token = int(draw(logits[:, -1].float(), self.sampling, self.generator))
+        if self.ids:  # the prompt's pass counts as time to first token, not as decoding
+            self.seconds += time.perf_counter() - start
+        self.ids.append(token)
+        self.stop_reason = self._why_stop(token)
+
+    def _why_stop(self, token: int) -> str | None:
+        if token in end_tokens(self.model, self.tokenizer):
+            return "end"
+        if len(self.ids) >= self.sampling.max_new_tokens:
+            return "length"
+        if self.cache.get_seq_length() >= self.limit:
+            return "length"
+        return "repetition" if is_repetitive(self.ids) else None
+
+    def side(self) -> Side:
+        return Side(
+            text=self.tokenizer.decode(self.ids, skip_special_tokens=True),
+            n_tokens=len(self.ids),
+            length=self.cache.get_seq_length(),
+            kv_bytes=self.cache.nbytes,
+            seconds=self.seconds,
+            stop_reason=self.stop_reason,
+        )
+
+
+def lockstep(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    masks: Sequence[HeadMask | None],
+    sampling: Sampling,
+    stop: threading.Event | None = None,
+) -> Iterator[tuple[Side, ...]]:
+    """Answers one prompt under several masks at once, one token each in turn.
+
+    Yields a snapshot of all sides after every token. None is the full cache. All sides draw
+    with the same seed, so they agree until their logits differ. `stop` ends all of them after
+    the current token; closing the iterator frees the caches.
+    """
+    config = model.config
+    everything = HeadMask.full(config.num_hidden_layers, config.num_key_value_heads)
+    limit = config.max_position_embeddings
+    prompt_ids = encode(tokenizer, prompt, limit).to(model.device)
+    runs = [
+        _Run(
+            model,
+            tokenizer,
+            SplitHeadCache(model, everything if mask is None else mask),
+            sampling,
+            limit,
+            torch.Generator().manual_seed(sampling.seed),
+        )
+        for mask in masks
+    ]
+    sides: list[Side] = []
+    while any(run.stop_reason is None for run in runs):
+        for run in runs:
+            if run.stop_reason is not None:
+                continue
+            if stop is not None and stop.is_set():
+                run.stop_reason = "stopped"
+            elif run.ids:
+                run.step(torch.tensor([[run.ids[-1]]], device=model.device))
+            else:
+                run.step(prompt_ids)
+        sides = [run.side() for run in runs]
+        yield tuple(sides)
+
+
+def draw(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
+    """The next token of `[1, vocabulary]` logits."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    probabilities = (logits / sampling.temperature).softmax(-1).cpu()
+    if sampling.top_p < 1:
+        sorted_p, order = probabilities.sort(descending=True)
+        outside = sorted_p.cumsum(-1) - sorted_p >= sampling.top_p
+        probabilities = probabilities.scatter(-1, order, sorted_p.masked_fill(outside, 0.0))
+    return torch.multinomial(probabilities, 1, generator=generator)[0]
+
+
+def is_repetitive(ids: Sequence[int]) -> bool:
+    """Whether the text has got stuck; looked at once every window."""
+    if not ids or len(ids) % REPETITION_WINDOW:
+        return False
+    return len(set(ids[-REPETITION_WINDOW:])) < REPETITION_DISTINCT
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids that end an answer."""
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    ids = configured if isinstance(configured, list) else [configured]
+    return {i for i in [*ids, tokenizer.eos_token_id] if i is not None}
+
+
+@torch.inference_mode()
+def complete(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    mask: HeadMask | None,
+    *,
+    max_new_tokens: int,
+    batch_size: int = 50,
+) -> Iterator[str]:
+    """Greedy completions of many prompts under one mask, in batches, in order.
+
+    Yields the text after the prompt without special tokens. None means the model as it is,
+    gates included if any are attached.
+    """
+    for at in range(0, len(prompts), batch_size):
+        texts = [chat_prompt(tokenizer, p) for p in prompts[at : at + batch_size]]
+        inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+        inputs = inputs.to(model.device)
+        cache = None if mask is None else SplitHeadCache(model, mask)
+        out = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            past_key_values=cache,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        new = out[:, inputs["input_ids"].shape[1] :]
+        yield from tokenizer.batch_decode(new, skip_special_tokens=True)

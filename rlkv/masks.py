@@ -1,0 +1,276 @@
+"""HeadMask: which KV heads keep a full cache, and how that was decided.
+
+Knows numbers and shapes only: no torch, no model. Files are read and written by
+`rlkv.mask_files`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkv import mask_files
+from rlkv.errors import UserError
+
+Scores = NDArray[np.float32]
+Kept = NDArray[np.bool_]
+
+DEFAULT_SINK, DEFAULT_RECENT = 16, 64
+"""The window that the RLKV paper deploys (arXiv 2510.08525, section 4.1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeadMask:
+    """Scores of all KV heads, the heads kept at the current cut, and the window of the others."""
+
+    scores: Scores
+    """float32 `[layers, kv_heads]` in [0, 1]; higher means more needed."""
+    kept: Kept
+    """bool `[layers, kv_heads]`; True keeps the full cache."""
+    sink: int = DEFAULT_SINK
+    """Tokens at the start of a row that compressed heads keep."""
+    recent: int = DEFAULT_RECENT
+    """Latest tokens, the current one included, that compressed heads keep."""
+    model: str = ""
+    revision: str = ""
+    name: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """Provenance: task, seed, recipe, metrics, notes of the reader. JSON values only."""
+
+    def __post_init__(self) -> None:
+        scores = np.array(self.scores, dtype=np.float32)
+        kept = np.array(self.kept, dtype=np.bool_)
+        if scores.ndim != 2 or scores.size == 0:
+            raise UserError(f"A mask needs a layers x KV heads table, not shape {scores.shape}.")
+        if kept.shape != scores.shape:
+            raise UserError(f"Scores are {scores.shape} but the kept heads are {kept.shape}.")
+        if not np.isfinite(scores).all():
+            raise UserError("The mask has scores that are not finite numbers; train or export it again.")
+        if self.sink < 0 or self.recent < 1:
+            raise UserError(
+                f"The window needs sink >= 0 and recent >= 1, got {self.sink} and {self.recent}."
+            )
+        for array in (scores, kept):
+            array.flags.writeable = False
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "kept", kept)
+
+    # --- makers ---------------------------------------------------------------------------
+
+    @classmethod
+    def from_scores(cls, scores: Any, *, sparsity: float = 0.5, **fields: Any) -> HeadMask:
+        """A mask that keeps the best heads of `scores`; values outside [0, 1] are clipped."""
+        table = np.array(scores, dtype=np.float32)
+        clipped = np.clip(table, 0.0, 1.0)
+        moved = int((clipped != table).sum()) if np.isfinite(table).all() else 0
+        if moved:
+            note = f"{moved} scores outside [0, 1] were clipped"
+            info = dict(fields.pop("info", {}))
+            fields["info"] = {**info, "notes": [*info.get("notes", []), note]}
+        clipped = np.where(np.isfinite(table), clipped, table)
+        return cls(clipped, np.ones(table.shape, np.bool_), **fields).at_sparsity(sparsity)
+
+    @classmethod
+    def full(cls, layers: int, kv_heads: int, **fields: Any) -> HeadMask:
+        """Every head keeps the full cache."""
+        return cls.from_scores(np.ones((layers, kv_heads)), sparsity=0.0, **fields)
+
+    @classmethod
+    def random(
+        cls, layers: int, kv_heads: int, *, sparsity: float, seed: int, **fields: Any
+    ) -> HeadMask:
+        """Uniformly random scores: the baseline that a learned mask has to beat."""
+        scores = np.random.default_rng(seed).random((layers, kv_heads))
+        return cls.from_scores(scores, sparsity=sparsity, **fields)
+
+    @classmethod
+    def load(cls, source: str | Path) -> HeadMask:
+        """Reads a folder, a .zip, a .tsv, a link text or a Hub repo `user/repo`.
+
+        Raises:
+            UserError: in one line, what is wrong with it.
+        """
+        return cls(**mask_files.read(source))
+
+    # --- views ----------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(layers, kv_heads)."""
+        return self.scores.shape[0], self.scores.shape[1]
+
+    @property
+    def layers(self) -> int:
+        return self.shape[0]
+
+    @property
+    def kv_heads(self) -> int:
+        return self.shape[1]
+
+    @property
+    def n_kept(self) -> int:
+        return int(self.kept.sum())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of KV heads that are compressed."""
+        return 1.0 - self.n_kept / self.kept.size
+
+    def ranks(self) -> NDArray[np.int64]:
+        """Rank of every head, 0 the most needed; ties fall by (layer, head)."""
+        order = np.argsort(-self.scores, axis=None, kind="stable")
+        ranks = np.empty(order.size, dtype=np.int64)
+        ranks[order] = np.arange(order.size)
+        return ranks.reshape(self.shape)
+
+    def kv_bytes(self, length: int, *, head_dim: int, itemsize: int, batch: int = 1) -> int:
+        """Bytes of keys and values after `length` tokens, by the formula."""
+        compressed = self.kept.size - self.n_kept
+        tokens = self.n_kept * length + compressed * min(length, self.sink + self.recent)
+        return 2 * head_dim * itemsize * batch * tokens
+
+    def kv_saved(self, length: int) -> float:
+        """Share of KV bytes saved after `length` tokens, against the full cache."""
+        if length <= 0:
+            return 0.0
+        one = self.kv_bytes(length, head_dim=1, itemsize=1)
+        return 1.0 - one / (2 * self.kept.size * length)
+
+    # --- cuts and edits -------------------------------------------------------------------
+
+    def keep_best(self, count: int) -> HeadMask:
+        """Keeps the `count` heads of the best rank."""
+        return replace(self, kept=self.ranks() < count)
+
+    def at_sparsity(self, sparsity: float) -> HeadMask:
+        """Keeps the best N - ceil(s (N - 1)) heads, as the paper's masks do; none at s = 1.
+
+        Raises:
+            UserError: if `sparsity` is not in [0, 1].
+        """
+        if not 0.0 <= sparsity <= 1.0:
+            raise UserError(
+                f"Sparsity is the share of heads to compress, from 0 to 1; got {sparsity:g}."
+            )
+        n = self.kept.size
+        # Rounded first: 0.6 * 255 is 153.00000000000003 in floating point.
+        count = 0 if sparsity == 1.0 else n - math.ceil(round(sparsity * (n - 1), 9))
+        return self.keep_best(count)
+
+    def with_budget(
+        self, *, bytes: int, length: int, head_dim: int = 0, itemsize: int = 0
+    ) -> HeadMask:
+        """Keeps as many heads as fit `bytes` of KV after `length` tokens (batch 1).
+
+        `head_dim` and `itemsize` default to those of the model that the mask was learned on.
+
+        Raises:
+            UserError: if not even the fully compressed cache fits, or the head size is unknown.
+        """
+        head_dim = head_dim or int(self.info.get("head_dim", 0))
+        itemsize = itemsize or int(self.info.get("itemsize", 0))
+        if not head_dim or not itemsize:
+            raise UserError("This mask does not know its head size: pass head_dim and itemsize.")
+        token = 2 * head_dim * itemsize
+        window = min(length, self.sink + self.recent)
+        spare = bytes - token * self.kept.size * window
+        if spare < 0:
+            needed = token * self.kept.size * window
+            raise UserError(
+                f"{bytes} bytes are too few: with every head compressed {needed} are needed."
+            )
+        extra = token * (length - window)
+        return self.keep_best(self.kept.size if not extra else min(self.kept.size, spare // extra))
+
+    def toggle(self, layer: int, head: int) -> HeadMask:
+        """Turns one head from kept to compressed or back.
+
+        Raises:
+            UserError: if there is no such head.
+        """
+        if not (0 <= layer < self.layers and 0 <= head < self.kv_heads):
+            raise UserError(
+                f"There is no head {layer}.{head}: the mask has {self.layers} layers "
+                f"of {self.kv_heads} KV heads."
+            )
+        kept = self.kept.copy()
+        kept[layer, head] = not kept[layer, head]
+        return replace(self, kept=kept)
+
+    def inverse(self) -> HeadMask:
+        """The opposite ranking at the same number of kept heads: the worst heads are kept."""
+        return replace(
+            self, scores=1.0 - self.scores, kept=self.ranks() >= self.kept.size - self.n_kept
+        )
+
+    def require_shape(self, layers: int, kv_heads: int, model: str) -> None:
+        """Checks that the mask fits a model.
+
+        Raises:
+            UserError: naming both shapes.
+        """
+        if self.shape != (layers, kv_heads):
+            raise UserError(
+                f"The mask is for {self.layers} layers x {self.kv_heads} KV heads but {model} has "
+                f"{layers} x {kv_heads}: choose a mask learned on this model."
+            )
+
+    # --- out ------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `gates.safetensors`, `config.json` and `full_attention_heads.tsv`."""
+        return mask_files.write_folder(self, Path(folder))
+
+    def save_zip(self, path: str | Path) -> Path:
+        """Writes the same three files into one zip."""
+        return mask_files.write_zip(self, Path(path))
+
+    def push_to_hub(self, repo: str, *, token: str | None = None, private: bool = False) -> str:
+        """Uploads the files to the Hub in one commit; returns the repository's address."""
+        return mask_files.push(self, repo, token=token, private=private)
+
+    def to_link(self) -> str:
+        """The kept heads and the window as a short text that fits into a URL."""
+        return mask_files.to_link(self)
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain values, as the database keeps them."""
+        return {
+            "name": self.name,
+            "model": self.model,
+            "revision": self.revision,
+            "layers": self.layers,
+            "kv_heads": self.kv_heads,
+            "scores": self.scores.astype("<f4").tobytes(),
+            "kept": self.kept.astype(np.uint8).tobytes(),
+            "sink": self.sink,
+            "recent": self.recent,
+            "info": json.loads(json.dumps(dict(self.info))),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> HeadMask:
+        """The inverse of `to_record`; further keys are ignored."""
+        shape = int(record["layers"]), int(record["kv_heads"])
+        return cls(
+            np.frombuffer(record["scores"], "<f4").reshape(shape),
+            np.frombuffer(record["kept"], np.uint8).reshape(shape).astype(np.bool_),
+            sink=int(record["sink"]),
+            recent=int(record["recent"]),
+            model=str(record["model"]),
+            revision=str(record["revision"]),
+            name=str(record["name"]),
+            info=dict(record["info"] or {}),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeadMask) and self.to_record() == other.to_record()
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,1 @@
+"""Learning gates with GRPO. One idea a file."""

@@ -1,0 +1,230 @@
+"""The process that runs one job by id: `python -m rlkv.worker --job ID`.
+
+The only file of `rlkv` that knows storage. It tells the database how the job goes, obeys its
+stop flag, and writes the end of the job together with its mask. SIGINT and SIGTERM mean the
+same as the stop flag: finish the step, save, end as cancelled (a later resume goes on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rlkv import __version__
+from rlkv.errors import UserError
+from storage.database import Database, open_database
+from storage.errors import StorageError
+from storage.jobs import BEAT_S, Job, Jobs
+from storage.masks import Masks
+from storage.metrics import Metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rlkv.masks import HeadMask
+    from rlkv.training.config import TrainConfig
+
+log = logging.getLogger("rlkv.worker")
+
+
+class JobObserver:
+    """Writes what a training reports into the database, and reads the wish to stop from it."""
+
+    def __init__(self, db: Database, job: Job, say: Callable[[str], None] | None = None) -> None:
+        self.jobs, self.metrics = Jobs(db), Metrics(db)
+        self.job = job
+        self.say = say or (lambda text: None)
+        self.stopping = threading.Event()
+        self._closed = threading.Event()
+        self._beat = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> JobObserver:
+        self._beat.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._beat.join()
+
+    def _beats(self) -> None:
+        """Renews the lease while the main thread works, and notices the stop flag early."""
+        while not self._closed.wait(BEAT_S):
+            try:
+                if self.jobs.heartbeat(self.job.id):
+                    self.stopping.set()
+            except StorageError:
+                log.exception("heartbeat failed")
+
+    def event(self, text: str) -> None:
+        self.metrics.add_event(self.job.id, "info", text)
+        self._tell(message=text)
+        self.say(text)
+
+    def resumed(self, step: int) -> None:
+        self.metrics.truncate_after(self.job.id, step)
+        self._tell(step=step)
+
+    def step(self, step: int, metrics: Mapping[str, float], gates: NDArray[np.float32]) -> None:
+        layers, heads = gates.shape
+        self.metrics.log(self.job.id, step, metrics)
+        self.metrics.add_snapshot(
+            self.job.id, step, gates.astype("<f4").tobytes(), layers=layers, kv_heads=heads
+        )
+        self._tell(step=step, message="Training")
+        self.say(
+            f"step {step}/{self.job.total_steps}  reward {metrics['reward']:.2f}  "
+            f"mean gate {metrics['gate_mean']:.2f}  sparsity {metrics['sparsity']:.2f}"
+        )
+
+    def should_stop(self) -> bool:
+        return self.stopping.is_set()
+
+    def _tell(self, step: int | None = None, message: str | None = None) -> None:
+        if self.jobs.heartbeat(self.job.id, step=step, message=message):
+            self.stopping.set()
+
+
+def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) -> Job:
+    """Runs a job that this process holds, to its end, and returns the ended row.
+
+    Whatever goes wrong ends in the row: a `UserError` as its own line, anything else as a
+    defect with the trace in the log.
+    """
+    jobs = Jobs(db)
+    with JobObserver(db, job, say) as observer:
+        _obey_signals(observer)
+        try:
+            mask = _train(job, jobs.folder(job.id), observer)
+        except UserError as error:
+            return jobs.finish(job.id, "failed", str(error), exit_code=2)
+        except Exception as error:
+            log.exception("job %s failed", job.id)
+            return jobs.finish(job.id, "failed", _defect(error), exit_code=1)
+        done = mask.info["steps_done"] == job.total_steps
+        state, message = ("done", _summary(mask)) if done else ("cancelled", "Stopped; mask kept")
+        keep = mask.info["steps_done"] > 0
+        if not done and not keep:
+            message = "Stopped before the first step"
+        _drop_older(db, job)
+        return jobs.finish(job.id, state, message, mask=mask.to_record() if keep else None)
+
+
+def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
+    # Heavy imports last, so that the row shows life at once.
+    from rlkv.training.config import make_config  # noqa: PLC0415
+    from rlkv.training.run import train  # noqa: PLC0415
+
+    return train(make_config(dict(job.params)), folder, observer)
+
+
+def _drop_older(db: Database, job: Job) -> None:
+    """A resumed job has one mask: the newest replaces that of the earlier stop."""
+    masks = Masks(db)
+    for row in masks.list(job_id=job.id):
+        masks.delete(row.id)
+
+
+def _summary(mask: HeadMask) -> str:
+    metrics: Mapping[str, Any] = mask.info.get("metrics", {})
+    if not metrics:
+        return "Done"
+    return (
+        f"Done: at 50 % sparsity {metrics['accuracy_at_50']:.0%} of {metrics['n']} unseen problems "
+        f"are right, with the full cache {metrics['accuracy_full']:.0%}"
+    )
+
+
+def _defect(error: Exception) -> str:
+    kind = type(error).__name__
+    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        return f"Out of memory ({kind}): use fewer problems per step or a shorter answer"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{kind}: {error} ({Path(last.filename).name}:{last.lineno}); the log has the trace"
+
+
+def _obey_signals(observer: JobObserver) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        observer.stopping.set()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+
+
+def run_here(config: TrainConfig, db: Database, say: Callable[[str], None]) -> tuple[Job, str]:
+    """The command line's way: makes a row held by this process and runs it.
+
+    Returns the ended row and the id of its mask, "" if there is none.
+    """
+    prepare_environment()
+    job = create(config, db, claimed_by=os.getpid())
+    job = run_job(db, job, say)
+    masks = Masks(db).list(job_id=job.id)
+    return job, masks[0].id if masks else ""
+
+
+def create(
+    config: TrainConfig,
+    db: Database,
+    *,
+    request_key: str | None = None,
+    claimed_by: int | None = None,
+) -> Job:
+    """Puts a training into the queue; the app's way to start one."""
+    return Jobs(db).create(
+        "train",
+        config.model_dump(),
+        title=f"{config.model} · {config.task}",
+        model=config.model,
+        total_steps=config.steps,
+        seed=config.seed,
+        request_key=request_key or uuid.uuid4().hex,
+        claimed_by=claimed_by,
+        code_version=__version__,
+    )
+
+
+def prepare_environment() -> None:
+    """No telemetry, and no noise of libraries that talk of their own future."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.environ.get("RLKV_OFFLINE") == "1":
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 if the job came to an end of its own or was stopped, 1 or 2 if it failed."""
+    parser = argparse.ArgumentParser(prog="python -m rlkv.worker", description="Run one job.")
+    parser.add_argument("--job", required=True, help="id of the job")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    prepare_environment()
+    begun = time.monotonic()
+    db = open_database()
+    try:
+        job = run_job(db, Jobs(db).start(options.job), say=lambda text: log.info("%s", text))
+        log.info("%s after %.0f s: %s", job.state, time.monotonic() - begun, job.message)
+        return job.exit_code or 0
+    except StorageError as error:
+        log.error("%s", error)
+        return 2
+    finally:
+        db.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
