@@ -146,7 +146,8 @@ def rlkv_attention(
         grouped = _grouped(query, key.keys.shape[1])
         return _ungrouped(key.layer.attend(grouped, key, attention_mask, scaling)), None
     if gates is not None and gates.enabled:
-        return _mixed(gates, module, query, key, value, attention_mask, scaling), None
+        layer: int = module.layer_idx  # type: ignore[assignment]  # of every attention module
+        return _mixed(gates, layer, query, key, value, attention_mask, scaling), None
     out, _ = sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
@@ -155,7 +156,7 @@ def rlkv_attention(
 
 def _mixed(
     gates: Gates,
-    module: nn.Module,
+    layer: int,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -174,7 +175,7 @@ def _mixed(
     local = gates.window.mask(attention_mask, length, keys)
     full_out = grouped_sdpa(grouped, key, value, attention_mask, scaling)
     local_out = grouped_sdpa(grouped, key, value, local.to(query.device), scaling)
-    gate = gates.effective()[module.layer_idx].to(query.dtype)
+    gate = gates.effective()[layer].to(query.dtype)
     gate = gate.repeat_interleave(full_out.shape[1] // kv_heads)[:, None, None, None]
     return _ungrouped(torch.lerp(local_out, full_out, gate))
 

@@ -63,7 +63,7 @@ class Store:
         return sum(t.untyped_storage().nbytes() for t in tensors if t is not None)
 
 
-class SplitHeadLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+class SplitHeadLayer(CacheLayerMixin):
     """One layer's cache; `kept` is bool `[kv_heads]`."""
 
     is_sliding = False  # the model then sizes its mask for the full heads
@@ -142,11 +142,12 @@ class SplitHeadLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is 
         if not len(self.full_heads):
             return self._attend_ring(query, new.keys, new.values, scaling)
         out = query.new_empty(*query.shape[:-1], new.values.shape[-1])
-        for heads, attend_heads in (
-            (self.full_heads, lambda q, k, v: self._attend_full(q, k, v, mask, scaling)),
-            (self.ring_heads, lambda q, k, v: self._attend_ring(q, k, v, scaling)),
-        ):
-            out[:, heads] = attend_heads(query[:, heads], new.keys[:, heads], new.values[:, heads])
+        full, ring = (
+            (query[:, heads], new.keys[:, heads], new.values[:, heads])
+            for heads in (self.full_heads, self.ring_heads)
+        )
+        out[:, self.full_heads] = self._attend_full(*full, mask, scaling)
+        out[:, self.ring_heads] = self._attend_ring(*ring, scaling)
         return out
 
     def _find_starts(self, mask: torch.Tensor | None, batch: int, length: int) -> None:
@@ -244,7 +245,7 @@ class SplitHeadLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is 
         self.ring.values = value.gather(2, index)
 
 
-class SplitHeadCache(Cache):  # type: ignore[misc]  # transformers is untyped here
+class SplitHeadCache(Cache):
     """The KV cache of one model under one mask: pass it as `past_key_values`.
 
     Any number of them, with different masks, serve one loaded model side by side. After

@@ -206,6 +206,18 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
     return {i for i in [*ids, tokenizer.eos_token_id] if i is not None}
 
 
+@dataclass(frozen=True)
+class Completion:
+    """A finished answer of a batch."""
+
+    text: str
+    """Without special tokens."""
+    n_tokens: int
+    kv_bytes: int
+    """Measured bytes of its row's keys and values when the whole batch had ended; 0 if the
+    model's own cache was used."""
+
+
 @torch.inference_mode()
 def complete(
     model: PreTrainedModel,
@@ -215,11 +227,10 @@ def complete(
     *,
     max_new_tokens: int,
     batch_size: int = 50,
-) -> Iterator[str]:
+) -> Iterator[Completion]:
     """Greedy completions of many prompts under one mask, in batches, in order.
 
-    Yields the text after the prompt without special tokens. None means the model as it is,
-    gates included if any are attached.
+    None means the model as it is with a stock cache, gates included if any are attached.
     """
     for at in range(0, len(prompts), batch_size):
         texts = [chat_prompt(tokenizer, p) for p in prompts[at : at + batch_size]]
@@ -235,4 +246,7 @@ def complete(
             pad_token_id=tokenizer.pad_token_id,
         )
         new = out[:, inputs["input_ids"].shape[1] :]
-        yield from tokenizer.batch_decode(new, skip_special_tokens=True)
+        kv_bytes = 0 if cache is None else cache.nbytes // len(texts)
+        for row in new:
+            text = tokenizer.decode(row, skip_special_tokens=True)
+            yield Completion(text, int((row != tokenizer.pad_token_id).sum()), kv_bytes)

@@ -21,6 +21,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from rlkv.errors import UserError
+from rlkv.hub import require_reachable
 
 if TYPE_CHECKING:
     from rlkv.masks import HeadMask
@@ -117,7 +118,7 @@ def _from_safetensors(data: bytes, config: dict[str, Any], name: str) -> dict[st
         (scores,) = tensors.values()
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{GATES} is damaged or holds more than one table.") from error
-    fields = {
+    fields: dict[str, Any] = {
         "sink": _window(config, "sink"),
         "recent": _window(config, "recent"),
         "model": str(config.get("model", "")),
@@ -152,9 +153,7 @@ def _from_tsv(data: bytes, name: str, config: dict[str, Any] | None = None) -> d
     """DuoAttention's and RLKV's layout: a row a layer, tab-separated, floats, no header."""
     config = config or {}
     try:
-        rows = [
-            [float(x) for x in line.split("\t")] for line in data.decode().splitlines() if line
-        ]
+        rows = [[float(x) for x in line.split("\t")] for line in data.decode().splitlines() if line]
     except ValueError as error:
         raise UserError(f"'{name}' is not a table of numbers separated by tabs.") from error
     if not rows or any(len(row) != len(rows[0]) for row in rows):
@@ -171,7 +170,7 @@ def _from_tsv(data: bytes, name: str, config: dict[str, Any] | None = None) -> d
 
 def _checked(scores: Any, **fields: Any) -> dict[str, Any]:
     """Runs the values through HeadMask's own checks and returns its fields."""
-    from rlkv.masks import HeadMask  # noqa: PLC0415  (masks imports this module)
+    from rlkv.masks import HeadMask
 
     if np.ndim(scores) != 2 or np.size(scores) > MAX_HEADS:
         raise UserError(f"A mask needs a layers x KV heads table, not shape {np.shape(scores)}.")
@@ -193,9 +192,10 @@ def _read_link(match: re.Match[str]) -> dict[str, Any]:
 
 
 def _download(repo: str) -> str:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (slow; only for the Hub)
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    require_reachable(f"The mask '{repo}'")
     try:
         return snapshot_download(repo, allow_patterns=[GATES, CONFIG, TSV, PAPER_TSV])
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -261,8 +261,8 @@ def to_link(mask: HeadMask) -> str:
 
 def push(mask: HeadMask, repo: str, *, token: str | None, private: bool) -> str:
     """Creates the Hub repository if needed and uploads all files in one commit."""
-    from huggingface_hub import CommitOperationAdd, HfApi  # noqa: PLC0415  (only for the Hub)
-    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi(token=token)
     files = {**contents(mask), "README.md": _card(mask).encode()}

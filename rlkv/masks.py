@@ -52,7 +52,9 @@ class HeadMask:
         if kept.shape != scores.shape:
             raise UserError(f"Scores are {scores.shape} but the kept heads are {kept.shape}.")
         if not np.isfinite(scores).all():
-            raise UserError("The mask has scores that are not finite numbers; train or export it again.")
+            raise UserError(
+                "The mask has scores that are not finite numbers; train or export it again."
+            )
         if self.sink < 0 or self.recent < 1:
             raise UserError(
                 f"The window needs sink >= 0 and recent >= 1, got {self.sink} and {self.recent}."
@@ -129,6 +131,10 @@ class HeadMask:
         ranks = np.empty(order.size, dtype=np.int64)
         ranks[order] = np.arange(order.size)
         return ranks.reshape(self.shape)
+
+    def rank_correlation(self, other: HeadMask) -> float:
+        """Spearman's correlation of the two rankings; ties count by (layer, head)."""
+        return float(np.corrcoef(self.ranks().ravel(), other.ranks().ravel())[0, 1])
 
     def kv_bytes(self, length: int, *, head_dim: int, itemsize: int, batch: int = 1) -> int:
         """Bytes of keys and values after `length` tokens, by the formula."""

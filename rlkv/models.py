@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -21,9 +24,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from rlkv.attention import enable
 from rlkv.errors import UserError
+from rlkv.hub import require_reachable
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
 EMBEDDED = "tracer"
@@ -121,6 +126,7 @@ def load_model(
     """
     device = device or default_device()
     dtype = dtype or default_dtype(device)
+    disable_progress_bar()  # of checkpoint shards; the app and the command line show their own
     config = _checked(_read_config(ref), ref)
     if ref.startswith("random:"):
         torch.manual_seed(0)
@@ -130,9 +136,7 @@ def load_model(
         source, options = _source(ref)
         try:
             weights = {} if "gguf_file" in options else {"use_safetensors": True}
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=dtype, **weights, **options
-            )
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **options)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         except (OSError, ValueError) as error:
             raise UserError(f"'{ref}' can't be loaded: {_first_line(error)}") from error
@@ -176,7 +180,17 @@ def _source(ref: str) -> tuple[str, dict[str, Any]]:
         return str(path.parent), {"gguf_file": path.name}
     if path.is_dir():
         return str(path), {"local_files_only": True}
-    return ref, {"local_files_only": os.environ.get("RLKV_OFFLINE") == "1"}
+    try:
+        validate_repo_id(ref)
+    except HFValidationError as error:
+        raise UserError(
+            f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json and "
+            "weights, a .gguf file or a Hub id such as org/name."
+        ) from error
+    if isinstance(try_to_load_from_cache(ref, "config.json"), str):
+        return ref, {"local_files_only": os.environ.get("RLKV_OFFLINE") == "1"}
+    require_reachable(f"The model '{ref}'")
+    return ref, {}
 
 
 def _read_config(ref: str) -> PreTrainedConfig:
@@ -193,8 +207,8 @@ def _read_config(ref: str) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json, a .gguf "
-            "file, or a Hub id (this needs a network or an earlier download)."
+            f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json and "
+            f"weights, a .gguf file or a Hub id ({_first_line(error)})"
         ) from error
 
 

@@ -118,23 +118,15 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
         keep = mask.info["steps_done"] > 0
         if not done and not keep:
             message = "Stopped before the first step"
-        _drop_older(db, job)
         return jobs.finish(job.id, state, message, mask=mask.to_record() if keep else None)
 
 
 def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
     # Heavy imports last, so that the row shows life at once.
-    from rlkv.training.config import make_config  # noqa: PLC0415
-    from rlkv.training.run import train  # noqa: PLC0415
+    from rlkv.training.config import make_config
+    from rlkv.training.run import train
 
     return train(make_config(dict(job.params)), folder, observer)
-
-
-def _drop_older(db: Database, job: Job) -> None:
-    """A resumed job has one mask: the newest replaces that of the earlier stop."""
-    masks = Masks(db)
-    for row in masks.list(job_id=job.id):
-        masks.delete(row.id)
 
 
 def _summary(mask: HeadMask) -> str:
@@ -164,16 +156,40 @@ def _obey_signals(observer: JobObserver) -> None:
             signal.signal(number, stop)
 
 
-def run_here(config: TrainConfig, db: Database, say: Callable[[str], None]) -> tuple[Job, str]:
+def run_here(config: TrainConfig, say: Callable[[str], None]) -> tuple[Job, HeadMask | None]:
     """The command line's way: makes a row held by this process and runs it.
 
-    Returns the ended row and the id of its mask, "" if there is none.
+    Returns the ended row and its mask, if it got that far.
     """
+    from rlkv.masks import HeadMask
+
     prepare_environment()
-    job = create(config, db, claimed_by=os.getpid())
-    job = run_job(db, job, say)
-    masks = Masks(db).list(job_id=job.id)
-    return job, masks[0].id if masks else ""
+    db = open_database()
+    try:
+        job = run_job(db, create(config, db, claimed_by=os.getpid()), say)
+        rows = Masks(db).list(job_id=job.id)
+        return job, HeadMask.from_record(rows[0].to_record()) if rows else None
+    finally:
+        db.close()
+
+
+def check_database() -> str:
+    """Opens the database and checks it; returns where it lies.
+
+    Raises:
+        UserError: what is wrong with it.
+    """
+    try:
+        db = open_database()
+        try:
+            problems = db.check()
+        finally:
+            db.close()
+    except StorageError as error:
+        raise UserError(str(error)) from error
+    if problems:
+        raise UserError(f"The database is damaged: {problems[0]}")
+    return str(db.path)
 
 
 def create(

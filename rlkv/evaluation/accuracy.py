@@ -14,12 +14,18 @@ from rlkv.tasks import Problem, Task
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of problems answered right, and each verdict in order."""
+    """The verdicts on one mask, and what it cost."""
 
     verdicts: tuple[bool, ...]
+    """Right or wrong, in the order of the problems."""
+    mean_tokens: float
+    """Generated tokens of an answer."""
+    kv_bytes: int
+    """Mean measured bytes of keys and values of a row at the end of its batch."""
 
     @property
     def value(self) -> float:
+        """Share of problems answered right."""
         return sum(self.verdicts) / len(self.verdicts)
 
 
@@ -33,13 +39,15 @@ def accuracy(
     max_new_tokens: int | None = None,
 ) -> Accuracy:
     """Greedy answers to all problems under one mask; None is the full cache."""
-    answers = complete(
-        model,
-        tokenizer,
-        [problem.prompt for problem in problems],
-        mask,
-        max_new_tokens=max_new_tokens or task.max_new_tokens,
+    prompts = [problem.prompt for problem in problems]
+    answers = list(
+        complete(
+            model, tokenizer, prompts, mask, max_new_tokens=max_new_tokens or task.max_new_tokens
+        )
     )
+    pairs = zip(answers, problems, strict=True)
     return Accuracy(
-        tuple(task.reward(a, p) == 1.0 for a, p in zip(answers, problems, strict=True))
+        verdicts=tuple(task.reward(answer.text, problem) == 1.0 for answer, problem in pairs),
+        mean_tokens=sum(answer.n_tokens for answer in answers) / len(answers),
+        kv_bytes=sum(answer.kv_bytes for answer in answers) // len(answers),
     )

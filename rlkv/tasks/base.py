@@ -25,8 +25,13 @@ class Task(Protocol):
     same `(n, seed)` gives the same problems on every machine.
     """
 
-    name: str
-    max_new_tokens: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Room that a right answer needs."""
+        ...
 
     def problems(self, n: int, *, seed: int) -> list[Problem]:
         """Draws `n` problems."""

@@ -33,7 +33,7 @@ alone would move every gate by the full learning rate, however small beta is. An
 order of the default penalty's gradient keeps the speed of that descent proportional to beta."""
 
 
-class GateTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
+class GateTrainer(GRPOTrainer):
     """GRPO on a model with attached gates; the model's own weights stay frozen."""
 
     def __init__(self, *, gates: Gates, settings: TrainConfig, **kwargs: Any) -> None:
@@ -62,14 +62,14 @@ class GateTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
     def _log_gates(self, weight: float) -> None:
         values = self.gates.values.detach()
         logged = {
-            "gate_mean": values.mean(),
-            "gate_min": values.min(),
-            "sparsity": (values < 0.5).float().mean(),
+            "gate_mean": values.mean().item(),
+            "gate_min": values.min().item(),
+            "sparsity": (values < 0.5).float().mean().item(),
             "penalty_weight": weight,
             "sharpness": self.gates.sharpness,
         }
         for name, value in logged.items():
-            self._metrics["train"][name].append(float(value))
+            self._metrics["train"][name].append(value)
 
     # --- checkpoints: gates instead of weights --------------------------------------------
 
@@ -89,7 +89,7 @@ class GateTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         """Not for checkpoints of 30 kB that nobody uploads."""
 
 
-class _GateCallback(TrainerCallback):  # type: ignore[misc]
+class _GateCallback(TrainerCallback):
     """Keeps the gates in [0, 1], sets their sharpness, and lets idle steps move nothing."""
 
     def __init__(self, gates: Gates, settings: TrainConfig) -> None:
@@ -144,7 +144,7 @@ def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
         seed=config.seed,
         bf16=False,
         use_cpu=device == "cpu",
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         logging_steps=1,
         save_steps=config.save_every,
         save_total_limit=2,

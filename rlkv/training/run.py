@@ -167,7 +167,7 @@ _LOGGED = {
 """TRL's names of what is reported, and ours."""
 
 
-class _Reporter(TrainerCallback):  # type: ignore[misc]
+class _Reporter(TrainerCallback):
     """Tells the observer of every step and hands its wish to stop to the trainer."""
 
     def __init__(self, gates: gates_module.Gates, observer: Observer) -> None:
@@ -187,20 +187,16 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         logs: dict[str, float] | None = None,
         **kwargs: Any,
-    ) -> None:
+    ) -> TrainerControl:
         logs = logs or {}
         if "reward" not in logs:  # the summary at the end
-            return
+            return control
         metrics = {ours: float(logs[trl]) for trl, ours in _LOGGED.items() if trl in logs}
         metrics["step_seconds"] = time.perf_counter() - self.begun
         self.observer.step(state.global_step, metrics, self.gates.values.detach().cpu().numpy())
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
         if self.observer.should_stop() and state.global_step < state.max_steps:
             control.should_training_stop = True
-            control.should_save = True
+            control.should_save = True  # looked at after this
         return control
 
 
@@ -215,7 +211,8 @@ def _mask(
         recent=config.recent,
         model=config.model,
         revision=getattr(model.config, "_commit_hash", None) or "",
-        name=f"{spec.name} {config.task} seed {config.seed}",
+        name=f"{spec.name} {config.task} seed {config.seed}"
+        + ("" if steps == config.steps else f" ({steps} of {config.steps} steps)"),
         info={
             "task": config.task,
             "seed": config.seed,

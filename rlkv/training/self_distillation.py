@@ -40,7 +40,7 @@ def solved_problems(
         part = problems[at : at + BATCH]
         prompts = [problem.prompt for problem in part]
         answers = complete(model, tokenizer, prompts, None, max_new_tokens=max_new_tokens)
-        solved += [p for p, a in zip(part, answers, strict=True) if task.reward(a, p) == 1.0]
+        solved += [p for p, a in zip(part, answers, strict=True) if task.reward(a.text, p) == 1.0]
         if not progress(min(at + BATCH, count), count):
             break
     if not solved:

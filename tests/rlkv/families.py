@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -40,7 +42,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
 def tiny(family: str, attention: str = "rlkv") -> PreTrainedModel:
     """The family's random model; the same weights at every call."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(CONFIGS[family], dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(deepcopy(CONFIGS[family]), dtype=torch.float32)
     model.set_attn_implementation(attention)
     return model.eval().requires_grad_(False)
 
@@ -80,16 +82,14 @@ class DensePerHead:
     Written apart from the product: full scores, one mask, one softmax.
     """
 
-    def __init__(
-        self, kept: torch.Tensor, sink: int, recent: int, attention: torch.Tensor
-    ) -> None:
+    def __init__(self, kept: torch.Tensor, sink: int, recent: int, attention: torch.Tensor) -> None:
         full, local = causal_mask(attention), streaming_mask(attention, sink, recent)
         group = QUERY_HEADS // KV_HEADS
         # [layers, rows, query heads, T, T]
         per_head = torch.where(kept[:, None, :, None, None], full[:, None], local[:, None])
         self.masks = per_head.repeat_interleave(group, dim=2)
 
-    def __call__(self, module, query, key, value, attention_mask, scaling, **kwargs):  # type: ignore[no-untyped-def]
+    def __call__(self, module, query, key, value, attention_mask, scaling, **kwargs):
         group = QUERY_HEADS // KV_HEADS
         key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
         scores = query @ key.transpose(-1, -2) * scaling

@@ -44,7 +44,10 @@ def dense_logits(family: str, mask: HeadMask, inputs: dict[str, torch.Tensor]) -
 
 
 def split_logits(
-    model: PreTrainedModel, cache: SplitHeadCache, inputs: dict[str, torch.Tensor], chunks: list[int]
+    model: PreTrainedModel,
+    cache: SplitHeadCache,
+    inputs: dict[str, torch.Tensor],
+    chunks: list[int],
 ) -> torch.Tensor:
     outs, seen = [], 0
     for chunk in chunks:
@@ -90,7 +93,9 @@ def test_the_comparison_has_power(family: str) -> None:
 def test_all_kept_equals_the_stock_model(family: str) -> None:
     inputs = batch(3, LENGTH, PADS["left padding"])
     model = tiny(family)
-    got = split_logits(model, SplitHeadCache(model, head_mask("all kept")), inputs, [20, 10, *[1] * 10])
+    got = split_logits(
+        model, SplitHeadCache(model, head_mask("all kept")), inputs, [20, 10, *[1] * 10]
+    )
     want = tiny(family, "sdpa")(**inputs).logits
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
@@ -164,9 +169,7 @@ def test_two_masks_share_one_model() -> None:
     model, inputs = tiny("qwen3"), batch(1, LENGTH)
     masks = [head_mask("half"), head_mask("mixed")]
     caches = [SplitHeadCache(model, mask) for mask in masks]
-    steps = [
-        [split_logits_at(model, cache, inputs, i) for cache in caches] for i in range(LENGTH)
-    ]
+    steps = [[split_logits_at(model, cache, inputs, i) for cache in caches] for i in range(LENGTH)]
     for i, mask in enumerate(masks):
         got = torch.cat([step[i] for step in steps], dim=1)
         want = dense_logits("qwen3", mask, inputs)
@@ -182,7 +185,7 @@ def split_logits_at(
 def test_stock_cache_still_works_on_the_same_model() -> None:
     model, inputs = tiny("mistral"), batch(2, LENGTH, [0, 3])
     cache = DynamicCache(config=model.config)
-    got = split_logits(model, cache, inputs, [30, *[1] * 10])  # type: ignore[arg-type]
+    got = split_logits(model, cache, inputs, [30, *[1] * 10])
     want = tiny("mistral", "sdpa")(**inputs).logits
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)

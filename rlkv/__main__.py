@@ -1,0 +1,7 @@
+"""`python -m rlkv`."""
+
+import sys
+
+from rlkv.cli import main
+
+sys.exit(main())

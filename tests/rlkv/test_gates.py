@@ -1,0 +1,157 @@
+import pytest
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from rlkv import gates as gates_module
+from rlkv.cache import SplitHeadCache
+from rlkv.gates import Gates, attach, detach
+from rlkv.masks import HeadMask
+from tests.rlkv.families import (
+    CONFIGS,
+    KV_HEADS,
+    LAYERS,
+    DensePerHead,
+    batch,
+    causal_mask,
+    streaming_mask,
+    tiny,
+)
+from tests.rlkv.test_cache import dense_logits
+
+SINK, RECENT = 3, 7
+PADS = {"no padding": [0, 0, 0], "left padding": [0, 5, 13]}
+
+
+def gated(family: str, values: torch.Tensor) -> tuple[PreTrainedModel, Gates]:
+    model = tiny(family)
+    gates = attach(model, sink=SINK, recent=RECENT)
+    with torch.no_grad():
+        gates.values.copy_(values)
+    return model, gates
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("pads", PADS)
+def test_all_ones_are_the_stock_model(family: str, pads: str) -> None:
+    inputs = batch(3, 40, PADS[pads])
+    real = inputs["attention_mask"].bool()
+    model, _ = gated(family, torch.ones(LAYERS, KV_HEADS))
+    got = model(**inputs).logits
+    want = tiny(family, "sdpa")(**inputs).logits
+    torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("pads", PADS)
+def test_all_zeros_are_exact_streaming_attention(family: str, pads: str) -> None:
+    inputs = batch(3, 40, PADS[pads])
+    real = inputs["attention_mask"].bool()
+    model, _ = gated(family, torch.zeros(LAYERS, KV_HEADS))
+    got = model(**inputs).logits
+    mask = HeadMask.full(LAYERS, KV_HEADS, sink=SINK, recent=RECENT).at_sparsity(1.0)
+    want = dense_logits(family, mask, inputs)
+    torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
+
+
+def test_one_layer_mixes_two_softmaxes() -> None:
+    """`a full + (1 - a) streaming`, computed by hand from the same queries, keys and values."""
+    torch.manual_seed(1)
+    query = torch.randn(2, 8, 30, 16)
+    key, value = torch.randn(2, 2, KV_HEADS, 30, 16)
+    attention = torch.ones(2, 30, dtype=torch.long)
+    full = DensePerHead(torch.ones(1, KV_HEADS, dtype=torch.bool), SINK, RECENT, attention)
+    local = DensePerHead(torch.zeros(1, KV_HEADS, dtype=torch.bool), SINK, RECENT, attention)
+    model, gates = gated("llama", torch.rand(LAYERS, KV_HEADS))
+    module = model.model.layers[0].self_attn
+    from rlkv.attention import rlkv_attention
+
+    got, _ = rlkv_attention(module, query, key, value, None, scaling=0.25)
+    a = gates.values[0].repeat_interleave(2)[:, None]
+    want = a * full(module, query, key, value, None, 0.25)[0]
+    want = want + (1 - a) * local(module, query, key, value, None, 0.25)[0]
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_rollout_and_loss_share_one_rule(family: str) -> None:
+    """Token by token with a cache gives the logits of one pass without: same attention."""
+    inputs = batch(3, 40, PADS["left padding"])
+    model, _ = gated(family, torch.rand(LAYERS, KV_HEADS))
+    whole = model(**inputs, use_cache=False).logits
+    cache, parts = DynamicCache(config=model.config), []
+    for at, length in [(0, 20), (20, 5), *[(i, 1) for i in range(25, 40)]]:
+        part = slice(at, at + length)
+        parts.append(
+            model(
+                input_ids=inputs["input_ids"][:, part],
+                attention_mask=inputs["attention_mask"][:, : at + length],
+                position_ids=inputs["position_ids"][:, part],
+                past_key_values=cache,
+            ).logits
+        )
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(torch.cat(parts, 1)[real], whole[real], atol=1e-5, rtol=1e-5)
+
+
+def test_every_gate_gets_a_gradient_and_the_model_none() -> None:
+    model, gates = gated("qwen2", torch.full((LAYERS, KV_HEADS), 0.7))
+    model(**batch(2, 40)).logits.square().mean().backward()
+    assert gates.values.grad is not None
+    assert (gates.values.grad != 0).all()
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trainable == ["rlkv_gates.values"]
+
+
+def test_the_window_ends_where_it_should() -> None:
+    """The mask of the rule, cell by cell, with two rows that start at different columns."""
+    attention = batch(2, 20, [0, 4])["attention_mask"]
+    window = gates_module.StreamingWindow(SINK, RECENT)
+    got = window.mask(causal_mask(attention)[:, None], 20, 20)[:, 0]
+    want = streaming_mask(attention, SINK, RECENT)
+    real = attention.bool()
+    assert torch.equal(got[real], want[real])
+
+
+def test_sharpness_anneals_to_binary() -> None:
+    gates = Gates(1, 4, SINK, RECENT)
+    with torch.no_grad():
+        gates.values.copy_(torch.tensor([[0.1, 0.45, 0.55, 0.9]]))
+    assert torch.equal(gates.effective(), gates.values)
+    gates.sharpness = 8.0
+    torch.testing.assert_close(gates.effective(), torch.tensor([[0.0, 0.1, 0.9, 1.0]]))
+    assert gates.penalty().item() == pytest.approx(0.5)
+
+
+def test_clamp_and_disable() -> None:
+    inputs = batch(1, 40)
+    model, gates = gated("llama", torch.full((LAYERS, KV_HEADS), -0.2))
+    gates.clamp_()
+    assert gates.values.min() == 0
+    off = model(**inputs).logits
+    with gates.disabled():
+        stock = model(**inputs).logits
+    assert (off - stock).abs().max() > 0.1
+    torch.testing.assert_close(stock, tiny("llama", "sdpa")(**inputs).logits)
+    torch.testing.assert_close(model(**inputs).logits, off)
+
+
+def test_detach_leaves_nothing_behind() -> None:
+    before = tiny("qwen3").state_dict()
+    model, _ = gated("qwen3", torch.zeros(LAYERS, KV_HEADS))
+    detach(model)
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    inputs = batch(1, 40)
+    torch.testing.assert_close(
+        model(**inputs).logits, tiny("qwen3", "sdpa")(**inputs).logits, atol=1e-6, rtol=1e-6
+    )
+
+
+def test_a_split_cache_goes_before_gates() -> None:
+    """The hard mask can be measured while gates are attached."""
+    inputs = batch(1, 40)
+    mask = HeadMask.random(LAYERS, KV_HEADS, sparsity=0.5, seed=0, sink=SINK, recent=RECENT)
+    model, _ = gated("llama", torch.rand(LAYERS, KV_HEADS))
+    got = model(**inputs, past_key_values=SplitHeadCache(model, mask)).logits
+    torch.testing.assert_close(got, dense_logits("llama", mask, inputs), atol=1e-5, rtol=1e-5)

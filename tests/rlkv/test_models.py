@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlkv.errors import UserError
+from rlkv.models import EMBEDDED_FOLDER, load_model, model_spec, read_spec
+from tests.rlkv.families import tiny
+
+
+def test_the_embedded_model_is_small_and_offline() -> None:
+    assert sum(p.stat().st_size for p in EMBEDDED_FOLDER.iterdir()) < 5_000_000
+    model, tokenizer = load_model("tracer")
+    spec = model_spec(model)
+    assert spec == read_spec("tracer")
+    assert (spec.layers, spec.kv_heads, spec.query_heads, spec.group) == (4, 8, 16, 2)
+    assert spec.gates >= 32
+    assert spec.kv_bytes_per_token() == 2 * 16 * 4 * 32
+    assert spec.name == "tracer"
+    assert not any(p.requires_grad for p in model.parameters())
+    assert tokenizer.padding_side == "left"
+
+
+def test_the_embedded_tokenizer_reads_facts_as_one_token() -> None:
+    _, tokenizer = load_model("tracer")
+    ids = tokenizer("c=7; e:c-7", add_special_tokens=False)["input_ids"]
+    assert len(ids) == 7
+    assert tokenizer.decode(ids) == "c=7; e:c-7"
+
+
+def test_a_local_folder_loads_and_keeps_its_reference(tmp_path: Path) -> None:
+    tiny("qwen3").save_pretrained(tmp_path)
+    load_model("tracer")[1].save_pretrained(tmp_path)
+    model, _ = load_model(str(tmp_path), dtype=torch.bfloat16)
+    assert model.dtype == torch.bfloat16
+    assert model_spec(model).ref == str(tmp_path)
+    assert model_spec(model).itemsize == 2
+
+
+def test_random_shapes_need_no_download() -> None:
+    spec = read_spec("random:llama-135m")
+    assert (spec.layers, spec.kv_heads, spec.head_dim) == (30, 3, 64)
+    with pytest.raises(UserError, match="random shape"):
+        read_spec("random:huge")
+
+
+@pytest.mark.parametrize("ref", ["no/such-model", "./nowhere", "/nowhere/at/all", "x" * 200, "a b"])
+def test_an_unknown_model_gets_one_clear_line(ref: str) -> None:
+    with pytest.raises(UserError, match=r"model|not on this machine") as caught:
+        read_spec(ref)
+    assert "\n" not in str(caught.value)
+
+
+def write_config(folder: Path, **config: object) -> str:
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_an_unsupported_family_is_refused_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="family 'gpt2', which is not supported"):
+        load_model(write_config(tmp_path, model_type="gpt2"))
+
+
+def test_sliding_window_layers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="sliding-window"):
+        load_model(write_config(tmp_path, model_type="mistral", sliding_window=4096))
+
+
+def test_a_folder_without_weights_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text((EMBEDDED_FOLDER / "config.json").read_text())
+    with pytest.raises(UserError, match="can't be loaded"):
+        load_model(str(tmp_path))
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    model = tiny("llama")
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(UserError, match="can't be loaded"):
+        load_model(str(tmp_path))

@@ -1,0 +1,246 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from rlkv import gates as gates_module
+from rlkv.errors import UserError
+from rlkv.models import load_model
+from rlkv.tasks import get_task
+from rlkv.training import checkpoint
+from rlkv.training.config import TrainConfig, make_config
+from rlkv.training.grpo import dataset_rows, make_trainer
+from rlkv.training.penalty import penalty_weight
+from rlkv.training.run import train
+from rlkv.training.self_distillation import schedule, solved_problems
+
+SMALL: dict[str, Any] = {
+    "steps": 6,
+    "prompts_per_step": 3,
+    "samples_per_prompt": 2,
+    "problems": 8,
+    "eval_problems": 4,
+    "save_every": 2,
+    "max_new_tokens": 96,
+    "learning_rate": 0.1,
+}
+
+
+class Log:
+    """An observer that remembers, and asks to stop after a given step."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.steps: dict[int, Mapping[str, float]] = {}
+        self.gates: dict[int, np.ndarray] = {}
+        self.events: list[str] = []
+        self.resumed_after: list[int] = []
+        self.stop_after = stop_after
+
+    def event(self, text: str) -> None:
+        self.events.append(text)
+
+    def resumed(self, step: int) -> None:
+        self.resumed_after.append(step)
+
+    def step(self, step: int, metrics: Mapping[str, float], gates: np.ndarray) -> None:
+        self.steps[step], self.gates[step] = metrics, gates.copy()
+
+    def should_stop(self) -> bool:
+        return self.stop_after is not None and self.stop_after in self.steps
+
+
+@pytest.mark.parametrize(
+    ("beta", "reward", "weight"),
+    [(1e-3, 0.5, 0.0), (1e-3, 0.49, 0.0), (1e-3, 0.7, 1.0138e-3), (2.0, 1.0, 3.43656)],
+)
+def test_penalty_weight_is_adaptive_with_a_cutoff(
+    beta: float, reward: float, weight: float
+) -> None:
+    assert penalty_weight(beta, 0.5, reward) == pytest.approx(weight, rel=1e-4)
+
+
+def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
+    log = Log()
+    config = make_config({**SMALL, "seed": 1})
+    mask = train(config, tmp_path, log)
+    assert list(log.steps) == [1, 2, 3, 4, 5, 6]
+    assert {"reward", "gate_mean", "sparsity", "penalty_weight", "sharpness", "loss", "grad_norm",
+            "step_seconds", "completion_length"} <= set(log.steps[1])  # fmt: skip
+    assert log.steps[1]["gate_mean"] == 1.0
+    assert log.gates[6].mean() < 0.9
+    assert all(0 <= g.min() and g.max() <= 1 for g in log.gates.values())
+    assert log.steps[1]["sharpness"] == 1.0
+    assert log.steps[6]["sharpness"] == 8.0
+    assert mask.n_kept == 16
+    assert np.array_equal(mask.scores, log.gates[6])
+    assert (mask.sink, mask.recent, mask.model) == (4, 16, "tracer")
+    assert mask.info["recipe"] == config.model_dump()
+    assert mask.info["metrics"]["n"] == 4
+    assert any("are solved and kept" in event for event in log.events)
+
+
+def test_the_model_is_bit_identical_after_training() -> None:
+    model, tokenizer = load_model("tracer")
+    before = {name: p.clone() for name, p in model.state_dict().items()}
+    gates = _short_training(model, tokenizer, reward=lambda step, i: float(i % 2))
+    assert not torch.equal(gates.values, torch.ones_like(gates.values))
+    gates_module.detach(model)
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_stopped_job_resumes_exactly(tmp_path: Path) -> None:
+    config = make_config({**SMALL, "eval_problems": 0})
+    whole, stopped, resumed = Log(), Log(stop_after=3), Log()
+    train(config, tmp_path / "whole", whole)
+    half = train(config, tmp_path / "parts", stopped)
+    assert list(stopped.steps) == [1, 2, 3]
+    assert half.info["steps_done"] == 3
+    assert "(3 of 6 steps)" in half.name
+    train(config, tmp_path / "parts", resumed)
+    assert resumed.resumed_after == [3]
+    assert list(resumed.steps) == [4, 5, 6]
+    for step in (4, 5, 6):
+        assert np.array_equal(resumed.gates[step], whole.gates[step])
+        assert resumed.steps[step]["reward"] == whole.steps[step]["reward"]
+
+
+def test_a_torn_checkpoint_is_not_used(tmp_path: Path) -> None:
+    config = make_config({**SMALL, "eval_problems": 0})
+    train(config, tmp_path, Log(stop_after=4))
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found[1] == 4
+    (found[0] / "complete").unlink()
+    (found[0] / "gates.safetensors").write_bytes(b"torn")
+    log = Log()
+    train(config, tmp_path, log)
+    assert log.resumed_after == [2]
+    assert list(log.steps) == [3, 4, 5, 6]
+
+
+def test_checkpoints_hold_gates_only(tmp_path: Path) -> None:
+    train(make_config({**SMALL, "eval_problems": 0}), tmp_path, Log(stop_after=4))
+    folders = sorted(p.name for p in tmp_path.glob("checkpoint-*"))
+    assert folders == ["checkpoint-2", "checkpoint-4"]
+    size = sum(p.stat().st_size for p in (tmp_path / "checkpoint-4").iterdir())
+    assert size < 100_000
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
+    checkpoint.save_gates(gates_module.Gates(2, 2, 4, 16), tmp_path)
+    with pytest.raises(UserError, match=r"gates \(2, 2\), the model needs \(4, 8\)"):
+        checkpoint.load_gates(gates_module.Gates(4, 8, 4, 16), tmp_path)
+
+
+def _short_training(model, tokenizer, *, reward, steps: int = 4, **settings):
+    """Trains gates with a reward made up per (step, sample)."""
+    config = make_config({**SMALL, "steps": steps, "hardening": False, **settings})
+    gates = gates_module.attach(model, sink=4, recent=16)
+    problems = get_task("tracing").problems(config.prompts_per_step * steps, seed=0)
+
+    def function(completions, trainer_state, **kwargs):
+        return [reward(trainer_state.global_step, i) for i in range(len(completions))]
+
+    rows = Dataset.from_list(dataset_rows(problems))
+    trainer = make_trainer(
+        model, tokenizer, gates, config, rows, function, Path("/nonexistent"), []
+    )
+    trainer.args.save_strategy = "no"
+    trainer.train()
+    return gates
+
+
+def test_no_reward_gradient_and_no_penalty_move_nothing() -> None:
+    """Below the cut-off with equal rewards Adam's momentum must not carry the gates on."""
+    gates = _short_training(*load_model("tracer"), reward=lambda step, i: 0.0)
+    assert torch.equal(gates.values, torch.ones_like(gates.values))
+
+
+def test_momentum_does_not_coast_when_the_reward_is_gone() -> None:
+    two = _short_training(*load_model("tracer"), steps=2, reward=lambda step, i: 1.0)
+    model, tokenizer = load_model("tracer")
+    four = _short_training(model, tokenizer, steps=4, reward=lambda step, i: float(step < 2))
+    assert two.values.max() < 1
+    assert torch.equal(two.values, four.values)
+
+
+def test_with_a_flat_reward_the_descent_follows_beta() -> None:
+    """Adam alone would move every gate by the learning rate however small beta is."""
+    falls = {}
+    for beta in (0.05, 0.0005):
+        gates = _short_training(
+            *load_model("tracer"), reward=lambda step, i: 1.0, penalty=beta, learning_rate=0.03
+        )
+        falls[beta] = float(1 - gates.values.detach().mean())
+    assert falls[0.05] > 0.05
+    assert falls[0.0005] < 0.1 * falls[0.05]
+
+
+def test_only_solved_problems_are_trained_on() -> None:
+    model, tokenizer = load_model("tracer")
+    task = get_task("tracing")
+    found = solved_problems(model, tokenizer, task, count=20, seed=2, max_new_tokens=112)
+    assert len(found) >= 19
+    # With too little room only the short ones end in time.
+    short = solved_problems(model, tokenizer, task, count=60, seed=2, max_new_tokens=56)
+    assert {p.size for p in short} == {5, 6}
+    with pytest.raises(UserError, match="solves none of 4 'tracing' problems"):
+        solved_problems(model, tokenizer, task, count=4, seed=2, max_new_tokens=5)
+
+
+def test_the_schedule_reshuffles_and_is_seeded() -> None:
+    problems = get_task("tracing").problems(5, seed=0)
+    order = schedule(problems, 13, seed=1)
+    assert order == schedule(problems, 13, seed=1)
+    assert order != schedule(problems, 13, seed=2)
+    assert set(order[:5]) == set(order[5:10]) == set(problems)
+
+
+def test_stopping_before_the_first_step(tmp_path: Path) -> None:
+    class Impatient(Log):
+        def should_stop(self) -> bool:
+            return True
+
+    mask = train(make_config(SMALL), tmp_path, Impatient())
+    assert mask.info["steps_done"] == 0
+    assert mask.scores.min() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"steps": 0}, "Steps: .*greater than or equal to 1, got 0"),
+        ({"penalty": -1}, "Penalty"),
+        ({"learning_rate": "fast"}, "Learning rate: .*number"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_bad_settings_name_the_field(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        make_config(values)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(UserError, match="no preset 'instant'"):
+        make_config({}, "instant")
+
+
+def test_every_setting_explains_itself() -> None:
+    for name, field in TrainConfig.model_fields.items():
+        assert field.title, name
+        assert field.description, name
+
+
+def test_sharpness_rises_after_a_fifth_until_three_quarters() -> None:
+    config = make_config({"steps": 100})
+    values = [config.sharpness(step) for step in range(100)]
+    assert values[:20] == [1.0] * 20
+    assert values == sorted(values)
+    assert values[74:] == [8.0] * 26
+    assert make_config({"hardening": False}).sharpness(90) == 1.0
