@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from rlkv import gates as gates_module
+from rlkv.attention import StreamingWindow, rlkv_attention
 from rlkv.cache import SplitHeadCache
 from rlkv.gates import Gates, attach, detach
 from rlkv.masks import HeadMask
@@ -63,8 +63,6 @@ def test_one_layer_mixes_two_softmaxes() -> None:
     local = DensePerHead(torch.zeros(1, KV_HEADS, dtype=torch.bool), SINK, RECENT, attention)
     model, gates = gated("llama", torch.rand(LAYERS, KV_HEADS))
     module = model.model.layers[0].self_attn
-    from rlkv.attention import rlkv_attention
-
     got, _ = rlkv_attention(module, query, key, value, None, scaling=0.25)
     a = gates.values[0].repeat_interleave(2)[:, None]
     want = a * full(module, query, key, value, None, 0.25)[0]
@@ -105,7 +103,7 @@ def test_every_gate_gets_a_gradient_and_the_model_none() -> None:
 def test_the_window_ends_where_it_should() -> None:
     """The mask of the rule, cell by cell, with two rows that start at different columns."""
     attention = batch(2, 20, [0, 4])["attention_mask"]
-    window = gates_module.StreamingWindow(SINK, RECENT)
+    window = StreamingWindow(SINK, RECENT)
     got = window.mask(causal_mask(attention)[:, None], 20, 20)[:, 0]
     want = streaming_mask(attention, SINK, RECENT)
     real = attention.bool()

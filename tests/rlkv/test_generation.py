@@ -1,4 +1,5 @@
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -9,16 +10,18 @@ from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
 
+Tracer = tuple[Any, Any]
+
 PROMPT = "c=7; b=6; e:c-b; k:c-e; ?k"
 HALF = HeadMask.random(4, 8, sparsity=0.5, seed=0, sink=4, recent=16)
 
 
 @pytest.fixture(scope="module")
-def tracer():
+def tracer() -> Tracer:
     return load_model("tracer")
 
 
-def test_one_mask_alone_and_in_lockstep_write_the_same(tracer) -> None:
+def test_one_mask_alone_and_in_lockstep_write_the_same(tracer: Tracer) -> None:
     sampling = Sampling(60)
     *_, both = lockstep(*tracer, PROMPT, [None, HALF], sampling)
     for side, mask in zip(both, [None, HALF], strict=True):
@@ -28,7 +31,7 @@ def test_one_mask_alone_and_in_lockstep_write_the_same(tracer) -> None:
         )  # fmt: skip
 
 
-def test_sides_advance_together_and_bytes_are_real(tracer) -> None:
+def test_sides_advance_together_and_bytes_are_real(tracer: Tracer) -> None:
     model, tokenizer = tracer
     seen = list(lockstep(model, tokenizer, PROMPT, [None, HALF], Sampling(40)))
     running = [sides for sides in seen if all(s.stop_reason is None for s in sides)]
@@ -41,14 +44,14 @@ def test_sides_advance_together_and_bytes_are_real(tracer) -> None:
     assert second.kv_bytes >= HALF.kv_bytes(second.length, head_dim=16, itemsize=4)
 
 
-def test_the_full_side_solves_it(tracer) -> None:
+def test_the_full_side_solves_it(tracer: Tracer) -> None:
     *_, (side,) = lockstep(*tracer, PROMPT, [None], Sampling(100))
     assert side.stop_reason == "end"
     assert side.text.endswith("</think>k=6")
     assert side.tokens_per_second > 0
 
 
-def test_stop_ends_after_the_current_token(tracer) -> None:
+def test_stop_ends_after_the_current_token(tracer: Tracer) -> None:
     stop = threading.Event()
     for sides in lockstep(*tracer, PROMPT, [None, HALF], Sampling(100), stop):
         if sides[0].n_tokens == 5:
@@ -57,12 +60,12 @@ def test_stop_ends_after_the_current_token(tracer) -> None:
     assert sides[0].n_tokens == 5
 
 
-def test_length_stops(tracer) -> None:
+def test_length_stops(tracer: Tracer) -> None:
     *_, (side,) = lockstep(*tracer, PROMPT, [None], Sampling(7))
     assert (side.stop_reason, side.n_tokens) == ("length", 7)
 
 
-def test_sampling_is_seeded_and_shared(tracer) -> None:
+def test_sampling_is_seeded_and_shared(tracer: Tracer) -> None:
     def text(seed: int, masks: list[HeadMask | None]) -> list[str]:
         sampling = Sampling(30, temperature=5.0, top_p=0.95, seed=seed)
         *_, sides = lockstep(*tracer, PROMPT, masks, sampling)
@@ -89,7 +92,7 @@ def test_repetition_is_noticed() -> None:
     assert not is_repetitive([1] * 399)
 
 
-def test_batches_and_lockstep_agree(tracer) -> None:
+def test_batches_and_lockstep_agree(tracer: Tracer) -> None:
     """Left-padded batches under a mask write what the single runs write."""
     prompts = [p.prompt for p in get_task("tracing").problems(6, seed=5)]
     batch = list(complete(*tracer, prompts, HALF, max_new_tokens=100, batch_size=4))
@@ -103,7 +106,7 @@ def test_batches_and_lockstep_agree(tracer) -> None:
     ("prompt", "says"), [("  ", "question first"), ("Ünïcode!", "does not know"),
                          ("a=1;" * 600, "at most 1024")]
 )  # fmt: skip
-def test_bad_prompts(tracer, prompt: str, says: str) -> None:
+def test_bad_prompts(tracer: Tracer, prompt: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         next(lockstep(*tracer, prompt, [None], Sampling()))
 
@@ -115,6 +118,6 @@ def test_bad_sampling() -> None:
         Sampling(0)
 
 
-def test_a_mask_of_another_model_is_refused(tracer) -> None:
+def test_a_mask_of_another_model_is_refused(tracer: Tracer) -> None:
     with pytest.raises(UserError, match="2 layers x 2 KV heads"):
         next(lockstep(*tracer, PROMPT, [HeadMask.full(2, 2)], Sampling()))

@@ -191,7 +191,7 @@ def test_other_bad_sources(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a readable zip"):
         HeadMask.load(tmp_path / "x.zip")
     (tmp_path / "x.exe").write_bytes(b"")
-    with pytest.raises(UserError, match="choose a .zip or a .tsv"):
+    with pytest.raises(UserError, match=r"choose a \.zip or a \.tsv"):
         HeadMask.load(tmp_path / "x.exe")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no mask"):

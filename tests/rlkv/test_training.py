@@ -72,7 +72,7 @@ def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
             "step_seconds", "completion_length"} <= set(log.steps[1])  # fmt: skip
     assert log.steps[1]["gate_mean"] == 1.0
     assert log.gates[6].mean() < 0.9
-    assert all(0 <= g.min() and g.max() <= 1 for g in log.gates.values())
+    assert all(g.min() >= 0 and g.max() <= 1 for g in log.gates.values())
     assert log.steps[1]["sharpness"] == 1.0
     assert log.steps[6]["sharpness"] == 8.0
     assert mask.n_kept == 16

@@ -1,0 +1,309 @@
+"""Jobs: what a person asked for, how far it is, and which process holds it.
+
+Pages and the command line create, stop and resume jobs here; the worker reports here. The
+states and their changes are in `transitions.py`; who starts, watches and ends processes is
+`supervisor.py`.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from storage import processes, transitions
+from storage.database import Database
+from storage.errors import StorageError
+from storage.locations import private_folder
+from storage.masks import insert_mask
+from storage.metrics import note
+from storage.processes import ProcessIdentity
+from storage.schema import JobTable, detached
+from storage.transitions import HELD, IN_TURN, TERMINAL, WAITING
+
+LEASE_S = 30.0  # a worker silent for so long has lost its job
+BEAT_S = 5.0  # how often a worker should call `Jobs.heartbeat`
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as it was when it was read. Times are seconds since 1970."""
+
+    id: str
+    kind: str
+    title: str
+    params: dict[str, Any]
+    model: str
+    state: str
+    stop_requested: bool
+    priority: int  # higher goes first
+    attempt: int  # how often a worker took it since a person last pressed Start or Resume
+    max_attempts: int
+    worker_id: str | None
+    pid: int | None
+    pid_start_time: float | None
+    host: str | None
+    boot_id: str | None
+    lease_until: float | None
+    heartbeat_at: float | None
+    step: int
+    total_steps: int
+    progress_at_claim: int  # the step when the last worker took it
+    message: str
+    exit_code: int | None  # negative: ended by that signal
+    created_at: float
+    started_at: float | None  # of the last attempt
+    ended_at: float | None
+    resume_of: str | None
+    code_version: str
+    seed: int
+
+    @property
+    def is_terminal(self) -> bool:
+        """Ended: nothing happens to it unless a person resumes it."""
+        return self.state in TERMINAL
+
+    @property
+    def is_held(self) -> bool:
+        """A process works on it, or is being started for it."""
+        return self.state in HELD
+
+    @property
+    def process(self) -> ProcessIdentity | None:
+        """The process that holds it, if one was recorded."""
+        if self.pid is None or self.pid_start_time is None:
+            return None
+        return ProcessIdentity(self.pid, self.pid_start_time, self.host or "", self.boot_id or "")
+
+
+class Jobs:
+    """All jobs. ``lease_s`` is for tests; every process on one database must use the same."""
+
+    def __init__(self, db: Database, *, lease_s: float = LEASE_S) -> None:
+        self._db = db
+        self._lease_s = lease_s
+
+    # --- for people ---------------------------------------------------------------------------
+
+    def create(
+        self,
+        kind: str,
+        params: Mapping[str, Any],
+        *,
+        title: str = "",
+        model: str = "",
+        total_steps: int = 0,
+        seed: int = 0,
+        request_key: str | None = None,
+        claimed_by: int | None = None,
+        priority: int = 0,
+        max_attempts: int = 3,
+        resume_of: str | None = None,
+        code_version: str = "",
+    ) -> Job:
+        """Put a job in the queue.
+
+        ``request_key`` names one press of a button: the same key again gives the same job.
+        ``claimed_by`` is the pid of a process that will do the job itself (the command line):
+        the job is born running, and no supervisor takes it.
+        """
+        with self._db.write() as session:
+            same = select(JobTable).where(JobTable.request_key == request_key)
+            row = session.scalar(same) if request_key is not None else None
+            if row is None:
+                row = JobTable(
+                    request_key=request_key,
+                    kind=kind,
+                    title=title or kind,
+                    params=dict(params),
+                    model=model,
+                    priority=priority,
+                    max_attempts=max_attempts,
+                    total_steps=total_steps,
+                    resume_of=resume_of,
+                    code_version=code_version,
+                    seed=seed,
+                )
+                session.add(row)
+                session.flush()
+                if claimed_by is not None:
+                    transitions.begin_attempt(row, None, self._lease_s)
+                    transitions.hold(row, processes.identify(claimed_by))
+                    transitions.run(row)
+            return detached(Job, row)
+
+    def get(self, job_id: str) -> Job:
+        """Raises StorageError if there is no such job."""
+        with self._db.read() as session:
+            return detached(Job, transitions.find(session, job_id))
+
+    def list(self, limit: int = 50, kind: str | None = None) -> Sequence[Job]:
+        """Newest first."""
+        statement = select(JobTable).order_by(JobTable.created_at.desc(), JobTable.id.desc())
+        if kind is not None:
+            statement = statement.where(JobTable.kind == kind)
+        with self._db.read() as session:
+            return [detached(Job, row) for row in session.scalars(statement.limit(limit))]
+
+    def active(self) -> Sequence[Job]:
+        """All jobs that have not ended, in the order in which they are or will be run."""
+        statement = (
+            select(JobTable)
+            .where(JobTable.state.not_in(TERMINAL))
+            .order_by(JobTable.state.not_in(HELD), *IN_TURN)
+        )
+        with self._db.read() as session:
+            return [detached(Job, row) for row in session.scalars(statement)]
+
+    def request_stop(self, job_id: str) -> Job:
+        """Ask for the end of a job. What it learned is kept; pressing twice changes nothing."""
+        with self._edit(job_id) as (session, row):
+            if row.state in HELD and not row.stop_requested:
+                row.state = "stopping"
+                row.stop_requested = True
+                note(session, job_id, "info", "Stop requested.")
+            elif row.state in WAITING:
+                transitions.end(session, row, "cancelled", "Stopped before it ran.", None)
+            return detached(Job, row)
+
+    def resume(self, job_id: str) -> Job:
+        """Put an ended job back in the queue, to go on from its last checkpoint.
+
+        A job that waits or runs already is left as it is.
+
+        Raises:
+            StorageError: the job is done.
+        """
+        with self._edit(job_id) as (session, row):
+            if row.state == "done":
+                raise StorageError(f"Job {job_id} is done. Start a new one with its settings.")
+            if row.state in ("cancelled", "failed", "interrupted"):
+                transitions.queue_again(row)
+                row.attempt = 0  # a person asked: the count of crashes begins anew
+                row.message = ""
+                note(session, job_id, "info", "Resumed by a person.")
+            return detached(Job, row)
+
+    def delete(self, job_id: str) -> None:
+        """Forget an ended job, its numbers and its folder. Its masks stay.
+
+        Raises:
+            StorageError: there is no such job, or it has not ended.
+        """
+        with self._db.write() as session:
+            row = transitions.find(session, job_id)
+            if row.state not in TERMINAL:
+                raise StorageError(f"Job {job_id} is {row.state}. Stop it before deleting it.")
+            session.delete(row)
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
+
+    def folder(self, job_id: str) -> Path:
+        """The job's own folder, made if it is not there: checkpoints and ``log.txt``."""
+        if not re.fullmatch(r"[0-9a-z]+", job_id):
+            raise StorageError(f"{job_id!r} is not the id of a job.")
+        return private_folder(self._db.folder / "jobs" / job_id)
+
+    # --- for the worker -----------------------------------------------------------------------
+
+    def start(self, job_id: str, *, pid: int | None = None) -> Job:
+        """Take a job for this process (or ``pid``); to be called before any work is done.
+
+        Raises:
+            StorageError: another living process holds it, or it has ended.
+        """
+        process = processes.identify(pid or os.getpid())
+        with self._edit(job_id) as (_, row):
+            job = detached(Job, row)
+            if job.is_terminal:
+                raise StorageError(f"Job {job_id} is {row.state}. Resume it to run it again.")
+            ours = _holds(job, process.pid)
+            if not ours and _is_alive(job):
+                raise StorageError(f"Job {job_id} is already run by process {job.pid}.")
+            expected = job.is_held and job.pid is None
+            if not ours and not expected:
+                transitions.begin_attempt(row, None, self._lease_s)
+            if not ours:
+                transitions.hold(row, process)
+            transitions.run(row)
+            transitions.renew(row, self._lease_s)
+            return detached(Job, row)
+
+    def heartbeat(
+        self,
+        job_id: str,
+        step: int | None = None,
+        total_steps: int | None = None,
+        message: str | None = None,
+    ) -> bool:
+        """Say that the worker lives, and how far it is. True: stop and save what there is.
+
+        A process that no longer holds the job is told to stop, and changes nothing.
+        """
+        with self._db.write() as session:
+            row = transitions.find(session, job_id)
+            if not _holds(detached(Job, row), os.getpid()):
+                return True
+            told = {"step": step, "total_steps": total_steps, "message": message}
+            news = {name: value for name, value in told.items() if value is not None}
+            if any(getattr(row, name) != value for name, value in news.items()):
+                row.changes += 1
+            for name, value in news.items():
+                setattr(row, name, value)
+            transitions.renew(row, self._lease_s)
+            return row.stop_requested
+
+    def finish(
+        self,
+        job_id: str,
+        state: str,
+        message: str = "",
+        mask: Mapping[str, Any] | None = None,
+        exit_code: int = 0,
+    ) -> Job:
+        """End a job as done, failed or cancelled; its mask is stored in the same transaction.
+
+        Raises:
+            StorageError: the state is not an end, or this process does not hold the job.
+        """
+        if state not in TERMINAL:
+            raise StorageError(f"A job ends as one of {', '.join(TERMINAL)}, not {state!r}.")
+        with self._edit(job_id) as (session, row):
+            if not _holds(detached(Job, row), os.getpid()):
+                raise StorageError(f"Job {job_id} is {row.state} and not held by this process.")
+            if mask is not None:
+                insert_mask(session, mask, job_id=job_id)
+            transitions.end(session, row, state, message, exit_code)
+            return detached(Job, row)
+
+    @contextmanager
+    def _edit(self, job_id: str) -> Iterator[tuple[Session, JobTable]]:
+        with self._db.write() as session:
+            row = transitions.find(session, job_id)
+            row.changes += 1
+            yield session, row
+
+
+def _holds(job: Job, pid: int) -> bool:
+    """Is the job held by ``pid``, a process of this machine, or by the leader of its group?
+
+    The leader: a supervisor records the process it started, which may be a launcher only.
+    """
+    holder = job.process
+    if not job.is_held or holder is None:
+        return False
+    here = (holder.host, holder.boot_id) == (processes.host(), processes.boot_id())
+    return here and holder.pid in (pid, processes.group(pid))
+
+
+def _is_alive(job: Job) -> bool:
+    if not job.is_held or job.process is None:
+        return False
+    found = job.process.whereabouts()
+    return found == "alive" or (found == "elsewhere" and (job.lease_until or 0) > time.time())

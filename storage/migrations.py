@@ -1,0 +1,186 @@
+"""How the database came to its present shape: numbered steps, each run once, in one transaction.
+
+A step is written in SQL and never edited after a release: `schema.py` shows the newest shape,
+this file the way there. To change the schema, add ``m002_...`` below and a database of the
+schema before it to ``tests/storage/schemas``.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, Engine, text
+
+from storage.errors import StorageError
+
+Migration = Callable[[Connection], None]
+MIGRATIONS: list[Migration] = []
+
+
+def migration(step: Migration) -> Migration:
+    """Register a step; its number is its place in this file."""
+    MIGRATIONS.append(step)
+    return step
+
+
+def schema_version(connection: Connection) -> int:
+    """Number of the newest step applied to this database, 0 for an empty file."""
+    known = connection.execute(
+        text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_migrations'")
+    ).scalar()
+    if not known:
+        return 0
+    return connection.execute(text("SELECT max(number) FROM _migrations")).scalar() or 0
+
+
+def migrate(engine: Engine, steps: Sequence[Migration] | None = None) -> None:
+    """Apply the steps that this database has not seen.
+
+    ``engine`` must open transactions with BEGIN IMMEDIATE: the version is read under the same
+    lock as the step is applied, so two processes that open a new file at once do it once.
+
+    Raises:
+        StorageError: the database was written by a newer version of the app.
+    """
+    steps = MIGRATIONS if steps is None else steps
+    while _apply_next(engine, steps):
+        pass
+
+
+def _apply_next(engine: Engine, steps: Sequence[Migration]) -> bool:
+    with engine.begin() as connection:
+        version = schema_version(connection)
+        if version > len(steps):
+            raise StorageError(
+                f"{engine.url.database} has schema {version}, this version of the app knows "
+                f"{len(steps)}. Update the app, or set RLKV_DATA_DIR to another folder."
+            )
+        if version == len(steps):
+            return False
+        if version == 0:
+            _run(connection, APPLIED)
+        steps[version](connection)
+        connection.execute(
+            text("INSERT INTO _migrations VALUES (:number, :name, :at)"),
+            {"number": version + 1, "name": steps[version].__name__, "at": time.time()},
+        )
+    return True
+
+
+def _run(connection: Connection, script: str) -> None:
+    # Not executescript: that commits what is open before it starts.
+    for statement in script.split(";\n"):
+        if statement.strip():
+            connection.exec_driver_sql(statement)
+
+
+APPLIED = """
+CREATE TABLE _migrations (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    applied_at REAL NOT NULL
+) STRICT;
+"""
+
+
+@migration
+def m001_initial(connection: Connection) -> None:
+    """Jobs with their metrics, gate snapshots and events; masks; chats."""
+    _run(
+        connection,
+        """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    request_key TEXT UNIQUE,
+    kind TEXT NOT NULL,
+    title TEXT NOT NULL,
+    params TEXT NOT NULL,
+    model TEXT NOT NULL,
+    state TEXT NOT NULL,
+    stop_requested INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    worker_id TEXT,
+    pid INTEGER,
+    pid_start_time REAL,
+    host TEXT,
+    boot_id TEXT,
+    lease_until REAL,
+    heartbeat_at REAL,
+    step INTEGER NOT NULL,
+    total_steps INTEGER NOT NULL,
+    progress_at_claim INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    exit_code INTEGER,
+    created_at REAL NOT NULL,
+    started_at REAL,
+    ended_at REAL,
+    resume_of TEXT REFERENCES jobs (id) ON DELETE SET NULL,
+    code_version TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    changes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX jobs_by_state ON jobs (state, priority, created_at);
+CREATE INDEX jobs_by_resume_of ON jobs (resume_of);
+CREATE TABLE metrics (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    value REAL,
+    PRIMARY KEY (job_id, name, step)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE snapshots (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    layers INTEGER NOT NULL,
+    kv_heads INTEGER NOT NULL,
+    gates BLOB NOT NULL,
+    PRIMARY KEY (job_id, step)
+) STRICT;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    at REAL NOT NULL,
+    level TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_job ON events (job_id, id);
+CREATE TABLE masks (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    model TEXT NOT NULL,
+    revision TEXT NOT NULL,
+    layers INTEGER NOT NULL,
+    kv_heads INTEGER NOT NULL,
+    scores BLOB NOT NULL,
+    kept BLOB NOT NULL,
+    sink INTEGER NOT NULL,
+    recent INTEGER NOT NULL,
+    info TEXT NOT NULL,
+    job_id TEXT REFERENCES jobs (id) ON DELETE SET NULL,
+    parent_id TEXT REFERENCES masks (id) ON DELETE SET NULL,
+    created_at REAL NOT NULL
+) STRICT;
+CREATE INDEX masks_by_model ON masks (model, created_at);
+CREATE INDEX masks_by_job ON masks (job_id);
+CREATE INDEX masks_by_parent ON masks (parent_id);
+CREATE TABLE chats (
+    id TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    title TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL
+) STRICT;
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY,
+    chat_id TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
+    role TEXT NOT NULL,
+    content TEXT NOT NULL,
+    side TEXT,
+    stats TEXT NOT NULL,
+    created_at REAL NOT NULL
+) STRICT;
+CREATE INDEX messages_by_chat ON messages (chat_id, id);
+""",
+    )

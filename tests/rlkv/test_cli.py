@@ -1,0 +1,157 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkv.cli import main
+from rlkv.masks import HeadMask
+from rlkv.training.config import TrainConfig
+from storage.database import open_database
+from storage.jobs import Jobs
+
+PROMPT = "c=7; b=6; e:c-b; k:c-e; ?k"
+
+
+@pytest.fixture
+def mask_folder(tmp_path: Path) -> str:
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, sink=4, recent=16, model="tracer", name="m")
+    return str(mask.save(tmp_path / "mask"))
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main([*arguments, "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return result
+
+
+def test_train_writes_a_mask_and_a_job_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = (
+        "--steps 3 --prompts-per-step 2 --samples-per-prompt 2 --problems 6 --eval-problems 4"
+        " --seed 5 --no-hardening --max-new-tokens 96"
+    )
+    result = run(
+        capsys, "train", "--model", "tracer", "--task", "tracing", "--preset", "quick",
+        "--out", str(out), *options.split(),
+    )  # fmt: skip
+    assert (result["state"], result["steps"], result["n"]) == ("done", 3, 4)
+    assert HeadMask.load(out).info["recipe"]["hardening"] is False
+    db = open_database()
+    job = Jobs(db).get(result["job"])
+    db.close()
+    assert (job.state, job.seed, job.step) == ("done", 5, 3)
+
+
+def test_eval_compares_with_the_full_cache(
+    capsys: pytest.CaptureFixture[str], mask_folder: str
+) -> None:
+    result = run(
+        capsys, "eval", "--model", "tracer", "--task", "tracing", "--mask", mask_folder,
+        "--sparsity", "1.0", "--n", "20", "--seed", "1",
+    )  # fmt: skip
+    assert result["n"] == 20
+    assert result["accuracy_full"] >= 0.95
+    assert result["accuracy"] <= 0.2
+    assert result["sparsity"] == 1.0
+    assert result["kv_bytes"] == 2 * 16 * 4 * 32 * 20
+    assert result["kv_bytes_full"] > 4 * result["kv_bytes"]
+    inverse = run(capsys, "eval", "--mask", mask_folder, "--inverse", "--n", "5")
+    assert inverse["kept"] == 16
+    drawn = run(capsys, "eval", "--random", "3", "--sparsity", "0.25", "--n", "5")
+    assert drawn["kept"] == 24
+    full = run(capsys, "eval", "--n", "5")
+    assert "accuracy" not in full
+
+
+def test_chat_answers_with_both_caches(
+    capsys: pytest.CaptureFixture[str], mask_folder: str
+) -> None:
+    result = run(capsys, "chat", "--mask", mask_folder, "--sparsity", "0.5", PROMPT)
+    assert result["full"]["text"].endswith("k=6")
+    assert 0 <= result["kv_saved"] < 1
+    assert main(["chat", PROMPT]) == 0
+    assert "KV bytes" in capsys.readouterr().out
+
+
+def test_mask_show_convert_and_diff(
+    capsys: pytest.CaptureFixture[str], mask_folder: str, tmp_path: Path
+) -> None:
+    shown = run(capsys, "mask", "show", mask_folder)
+    assert (shown["layers"], shown["kv_heads"], shown["kept"]) == (4, 8, 16)
+    assert (HeadMask.load(shown["link"]).kept == HeadMask.load(mask_folder).kept).all()
+    for name in ("a.zip", "b.tsv", "c"):
+        out = str(tmp_path / name)
+        run(capsys, "mask", "convert", mask_folder, out, "--sparsity", "0.25")
+        assert HeadMask.load(out).shape == (4, 8)
+    diff = run(capsys, "mask", "diff", mask_folder, str(tmp_path / "a.zip"))
+    assert len(diff["differ"]) == 8
+    assert diff["rank_correlation"] == pytest.approx(1.0)
+    main(["mask", "show", mask_folder])
+    assert "#" in capsys.readouterr().out
+
+
+def test_doctor_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, "doctor")
+    assert result["ok"]
+    assert {"python", "device", "database", "port", "disk"} <= {c["name"] for c in result["checks"]}
+
+
+def test_doctor_fails_on_a_data_folder_that_is_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RLKV_DATA_DIR", str(tmp_path / "file"))
+    assert main(["doctor"]) == 1
+    assert "BAD  database" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["eval", "--model", "no/model", "--n", "1"], "no/model"),
+        (["eval", "--mask", "nowhere"], "no mask at 'nowhere'"),
+        (["eval", "--n", "0"], "--n must be"),
+        (["eval", "--task", "chess", "--n", "1"], "no task 'chess'"),
+        (["train", "--out", "x", "--steps", "0"], "greater than or equal to 1"),
+        (["train", "--out", "x", "--preset", "best"], "no preset 'best'"),
+        (["train", "--out", "x", "--model", "no/model"], "no/model"),
+        (["chat", ""], "question first"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error:")]
+    assert says in line
+
+
+def test_a_sparsity_outside_the_range(capsys: pytest.CaptureFixture[str], mask_folder: str) -> None:
+    assert main(["eval", "--mask", mask_folder, "--sparsity", "1.5"]) == 2
+    assert "from 0 to 1" in capsys.readouterr().err
+
+
+def test_a_mask_of_another_shape(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = HeadMask.full(3, 3).save(tmp_path / "other")
+    assert main(["eval", "--mask", str(folder), "--n", "2"]) == 2
+    assert "3 layers x 3 KV heads but tracer has 4 x 8" in capsys.readouterr().err
+
+
+def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for name in TrainConfig.model_fields:
+        assert f"--{name.replace('_', '-')}" in text or f"--no-{name}" in text
+
+
+def test_help_is_fast_and_needs_no_torch() -> None:
+    code = "import sys, rlkv.cli; rlkv.cli._parser(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

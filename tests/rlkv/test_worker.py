@@ -1,0 +1,102 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rlkv.masks import HeadMask
+from rlkv.training.config import make_config
+from rlkv.worker import create, run_job
+from storage.database import Database, open_database
+from storage.jobs import Job, Jobs
+from storage.masks import Masks
+from storage.metrics import Metrics
+from tests.rlkv.test_training import SMALL
+
+
+@pytest.fixture
+def db() -> Iterator[Database]:
+    database = open_database()
+    yield database
+    database.close()
+
+
+def held(db: Database, **values: object) -> Job:
+    return create(make_config({**SMALL, **values}), db, claimed_by=os.getpid())
+
+
+def test_a_job_leaves_metrics_snapshots_events_and_a_mask(db: Database) -> None:
+    job = run_job(db, held(db))
+    assert (job.state, job.step, job.exit_code) == ("done", 6, 0)
+    assert "at 50 % sparsity" in job.message
+    metrics = Metrics(db)
+    series = metrics.series(job.id)
+    assert [step for step, _ in series["reward"]] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in metrics.snapshots(job.id)] == [1, 2, 3, 4, 5, 6]
+    assert metrics.snapshot_shape(job.id) == (4, 8)
+    assert any("solved and kept" in event.text for event in metrics.events(job.id))
+    (row,) = Masks(db).list(job_id=job.id)
+    mask = HeadMask.from_record(row.to_record())
+    assert mask.scores.astype("<f4").tobytes() == metrics.snapshots(job.id)[-1][1]
+
+
+def test_a_users_mistake_ends_as_its_own_line(db: Database) -> None:
+    job = run_job(db, held(db, model="no/such-model"))
+    assert (job.state, job.exit_code) == ("failed", 2)
+    assert "no/such-model" in job.message
+    assert not Masks(db).list(job_id=job.id)
+
+
+def test_a_defect_is_named_and_traced(db: Database, caplog: pytest.LogCaptureFixture) -> None:
+    job = held(db)
+    (Jobs(db).folder(job.id) / "problems.json").write_text("not json")
+    job = run_job(db, job)
+    assert (job.state, job.exit_code) == ("failed", 1)
+    assert "JSONDecodeError" in job.message
+    assert "Traceback" in caplog.text
+
+
+def test_the_stop_flag_keeps_what_was_learned(db: Database) -> None:
+    job = held(db, steps=100_000, problems=4, prompts_per_step=1)
+    Jobs(db).request_stop(job.id)
+    # Told at the first event, before any step.
+    ended = run_job(db, job)
+    assert (ended.state, ended.message) == ("cancelled", "Stopped before the first step")
+    assert not Masks(db).list(job_id=job.id)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_signals_end_the_process_with_a_mask(db: Database, number: signal.Signals) -> None:
+    job = create(make_config({**SMALL, "steps": 500, "problems": 8}), db)
+    command = [sys.executable, "-m", "rlkv.worker", "--job", job.id]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 120
+        while Jobs(db).get(job.id).step < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(number)
+        _, output = process.communicate(timeout=60)
+    ended = Jobs(db).get(job.id)
+    assert process.returncode == 0, output
+    assert ended.state == "cancelled"
+    (row,) = Masks(db).list(job_id=job.id)
+    assert row.info["steps_done"] == ended.step
+    assert f"({ended.step} of 500 steps)" in row.name
+    assert b"Warning" not in output
+
+
+def test_an_unknown_job_is_one_line() -> None:
+    command = [sys.executable, "-m", "rlkv.worker", "--job", "nosuchjob"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nosuchjob" in done.stderr.strip().splitlines()[-1]
+
+
+def test_a_double_click_makes_one_job(db: Database) -> None:
+    config = make_config(SMALL)
+    assert create(config, db, request_key="k").id == create(config, db, request_key="k").id
+    assert create(config, db).id != create(config, db).id

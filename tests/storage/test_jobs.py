@@ -1,0 +1,268 @@
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from storage.database import Database, open_database
+from storage.errors import StorageError
+from storage.jobs import Job, Jobs
+from storage.masks import Masks
+from storage.metrics import Metrics
+from storage.queue import Queue
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """The pid of a living process that is not ours."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    )
+    yield process.pid
+    process.kill()
+    process.communicate()
+
+
+def texts(db: Database, job: Job) -> list[str]:
+    return [event.text for event in Metrics(db).events(job.id)]
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+
+def test_a_new_job_waits(jobs: Jobs, job: Job) -> None:
+    assert (job.state, job.attempt, job.step, job.total_steps) == ("queued", 0, 0, 10)
+    assert (job.title, job.params, job.model) == ("Quick", {"beta": 0.05}, "tracer")
+    assert job.process is None
+    assert not job.is_terminal
+    assert jobs.get(job.id) == job
+
+
+def test_the_same_press_of_start_gives_the_same_job(jobs: Jobs) -> None:
+    first = jobs.create("train", {"a": 1}, request_key="press")
+
+    assert jobs.create("train", {"a": 2}, request_key="press") == first
+    assert jobs.create("train", {}, request_key="another").id != first.id
+    assert jobs.create("train", {}).id != jobs.create("train", {}).id
+
+
+def test_two_tabs_that_press_start_at_once_make_one_job(jobs: Jobs) -> None:
+    made: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: made.append(jobs.create("t", {}, request_key="k").id))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(made) == 8
+    assert len(set(made)) == 1
+
+
+def test_lists_are_newest_first_and_active_in_turn(jobs: Jobs, db: Database) -> None:
+    first, second = jobs.create("train", {}), jobs.create("eval", {})
+    urgent = jobs.create("train", {}, priority=1)
+    running = jobs.create("train", {}, claimed_by=os.getpid())
+    jobs.request_stop(second.id)
+
+    assert [job.id for job in jobs.list()] == [running.id, urgent.id, second.id, first.id]
+    assert [job.id for job in jobs.list(limit=1, kind="eval")] == [second.id]
+    assert [job.id for job in jobs.active()] == [running.id, urgent.id, first.id]
+    assert sorted([second.id, first.id]) == [first.id, second.id]
+
+
+def test_an_unknown_job_is_told(jobs: Jobs) -> None:
+    for action in (jobs.get, jobs.request_stop, jobs.resume, jobs.delete, jobs.start):
+        with pytest.raises(StorageError, match="no job nobody"):
+            action("nobody")
+
+
+def test_stop_of_a_queued_job_is_immediate(jobs: Jobs, job: Job) -> None:
+    stopped = jobs.request_stop(job.id)
+
+    assert stopped.state == "cancelled"
+    assert stopped.ended_at is not None
+    assert jobs.request_stop(job.id) == stopped
+
+
+def test_stop_of_a_running_job_reaches_its_worker(jobs: Jobs, job: Job) -> None:
+    jobs.start(job.id)
+    assert jobs.heartbeat(job.id) is False
+
+    assert jobs.request_stop(job.id).state == "stopping"
+    assert jobs.request_stop(job.id).state == "stopping"
+    assert jobs.heartbeat(job.id) is True
+    assert jobs.finish(job.id, "cancelled", "Saved.").state == "cancelled"
+
+
+def test_stop_before_the_worker_is_there_still_reaches_it(
+    jobs: Jobs, job: Job, db: Database
+) -> None:
+    claimed = Queue(db).claim("supervisor")
+    jobs.request_stop(job.id)
+
+    started = jobs.start(job.id)
+    assert claimed is not None
+    assert (started.state, started.attempt) == ("stopping", 1)
+    assert started.started_at == claimed.started_at
+    assert jobs.heartbeat(job.id) is True
+
+
+def test_resume_puts_back_what_ended_badly(jobs: Jobs, job: Job) -> None:
+    jobs.start(job.id)
+    jobs.heartbeat(job.id, step=4)
+    jobs.request_stop(job.id)
+    jobs.finish(job.id, "cancelled")
+    (jobs.folder(job.id) / "checkpoint").write_text("4")
+
+    resumed = jobs.resume(job.id)
+
+    assert (resumed.state, resumed.stop_requested, resumed.step) == ("queued", False, 4)
+    assert (resumed.attempt, resumed.ended_at, resumed.process) == (0, None, None)
+    assert jobs.resume(job.id).state == "queued"
+    assert (jobs.folder(job.id) / "checkpoint").exists()
+    assert jobs.start(job.id).progress_at_claim == 4
+
+
+def test_a_done_job_is_not_resumed(jobs: Jobs, job: Job) -> None:
+    jobs.start(job.id)
+    jobs.finish(job.id, "done")
+
+    with pytest.raises(StorageError, match="is done"):
+        jobs.resume(job.id)
+    with pytest.raises(StorageError, match="is done"):
+        jobs.start(job.id)
+
+
+def test_only_an_ended_job_is_deleted_with_all_it_said(
+    jobs: Jobs, job: Job, db: Database, record: dict[str, Any]
+) -> None:
+    jobs.start(job.id)
+    Metrics(db).log(job.id, 1, {"reward": 0.5})
+    folder = jobs.folder(job.id)
+    with pytest.raises(StorageError, match="Stop it before"):
+        jobs.delete(job.id)
+
+    jobs.finish(job.id, "done", mask=record)
+    jobs.delete(job.id)
+
+    assert not folder.exists()
+    assert Metrics(db).series(job.id) == {}
+    assert [mask.job_id for mask in Masks(db).list()] == [None]
+    assert db.check() == []
+
+
+def test_the_folder_of_a_job_lies_in_the_data_folder(jobs: Jobs, job: Job, db: Database) -> None:
+    assert jobs.folder(job.id) == db.folder / "jobs" / job.id
+    assert jobs.folder(job.id).is_dir()
+    with pytest.raises(StorageError, match="not the id"):
+        jobs.folder("../../etc")
+
+
+# --- for the worker ------------------------------------------------------------------------------
+
+
+def test_the_command_line_runs_its_own_job(jobs: Jobs, db: Database) -> None:
+    job = jobs.create("train", {}, claimed_by=os.getpid())
+
+    assert (job.state, job.attempt, job.pid) == ("running", 1, os.getpid())
+    assert Queue(db).claim("supervisor") is None
+    assert jobs.start(job.id).attempt == 1
+
+
+def test_start_takes_a_claimed_job_without_a_new_attempt(
+    jobs: Jobs, job: Job, db: Database
+) -> None:
+    Queue(db).claim("supervisor")
+
+    started = jobs.start(job.id)
+
+    assert (started.state, started.attempt, started.pid) == ("running", 1, os.getpid())
+    assert started.process is not None
+    assert started.process.whereabouts() == "alive"
+    assert started.worker_id == "supervisor"
+
+
+def test_a_job_held_by_a_living_process_is_refused(jobs: Jobs, job: Job, stranger: int) -> None:
+    jobs.start(job.id, pid=stranger)
+
+    with pytest.raises(StorageError, match=f"already run by process {stranger}"):
+        jobs.start(job.id)
+    assert jobs.heartbeat(job.id, step=9) is True  # not ours: stop, and touch nothing
+    assert jobs.get(job.id).step == 0
+    with pytest.raises(StorageError, match="not held by this process"):
+        jobs.finish(job.id, "done")
+
+
+def test_a_job_of_a_dead_process_may_be_taken(jobs: Jobs, job: Job) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    ) as process:
+        jobs.start(job.id, pid=process.pid)
+        process.kill()
+
+    taken = jobs.start(job.id)
+    assert (taken.attempt, taken.pid) == (2, os.getpid())
+
+
+def test_a_process_that_is_not_there_cannot_start(jobs: Jobs, job: Job) -> None:
+    with pytest.raises(StorageError, match="no process 999999999"):
+        jobs.start(job.id, pid=999_999_999)
+
+
+def test_a_heartbeat_renews_the_lease_and_tells_progress(db: Database, job: Job) -> None:
+    jobs = Jobs(db, lease_s=100)
+    started = jobs.start(job.id)
+
+    jobs.heartbeat(job.id, step=3, total_steps=12, message="Hardening")
+    told = jobs.get(job.id)
+    jobs.heartbeat(job.id)
+    kept = jobs.get(job.id)
+
+    assert (told.step, told.total_steps, told.message) == (3, 12, "Hardening")
+    assert (kept.step, kept.total_steps, kept.message) == (3, 12, "Hardening")
+    assert started.lease_until is not None
+    assert kept.lease_until is not None
+    assert kept.heartbeat_at is not None
+    assert kept.lease_until == pytest.approx(kept.heartbeat_at + 100)
+    assert kept.lease_until > started.lease_until
+
+
+def test_the_end_and_the_mask_are_one_transaction(
+    jobs: Jobs, job: Job, db: Database, record: dict[str, Any]
+) -> None:
+    jobs.start(job.id)
+    with pytest.raises(StorageError, match="2 x 3"):
+        jobs.finish(job.id, "done", "Learned.", record | {"kept": b"\1"})
+    assert jobs.get(job.id).state == "running"
+
+    ended = jobs.finish(job.id, "done", "Learned.", record)
+
+    assert (ended.state, ended.message, ended.exit_code) == ("done", "Learned.", 0)
+    assert ended.ended_at is not None
+    assert [mask.to_record() for mask in Masks(db).list(job_id=job.id)] == [record]
+    assert texts(db, job) == ["Learned."]
+
+
+def test_an_end_is_final(jobs: Jobs, job: Job) -> None:
+    jobs.start(job.id)
+    with pytest.raises(StorageError, match="ends as one of"):
+        jobs.finish(job.id, "running")
+    jobs.finish(job.id, "done")
+
+    with pytest.raises(StorageError, match="is done"):
+        jobs.finish(job.id, "failed")
+    assert jobs.heartbeat(job.id) is True
+
+
+def test_another_connection_sees_it_at_once(jobs: Jobs, job: Job, db: Database) -> None:
+    other = open_database(db.folder)
+    jobs.start(job.id)
+
+    assert Jobs(other).get(job.id).state == "running"
+    other.close()
