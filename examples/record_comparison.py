@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from rlkv.generation import Sampling, lockstep
 from rlkv.masks import HeadMask
@@ -32,7 +33,7 @@ def main() -> None:
     model, tokenizer = load_model("tracer")
     for _ in range(2):  # the first run warms up, so that the recorded times are typical
         steps = list(lockstep(model, tokenizer, args.prompt, [None, mask], Sampling(256)))
-    sides = []
+    sides: list[dict[str, Any]] = []
     for i, label in enumerate(("Full cache", "Compressed")):
         seen = {step[i].n_tokens: step[i] for step in steps}
         sides.append(
@@ -60,7 +61,7 @@ def main() -> None:
     }
     args.out.write_text(json.dumps(recording, separators=(",", ":")) + "\n")
     for side in sides:
-        last = side["steps"][-1]  # type: ignore[index]
+        last = side["steps"][-1]
         print(f"{side['label']}: {last['text']!r} {last['kv_bytes']:,} bytes")
 
 

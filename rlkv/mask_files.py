@@ -265,7 +265,7 @@ def push(mask: HeadMask, repo: str, *, token: str | None, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi(token=token)
-    files = {**contents(mask), "README.md": _card(mask).encode()}
+    files = {**contents(mask), "README.md": _card(mask, repo).encode()}
     try:
         url = api.create_repo(repo, private=private, exist_ok=True)
         operations = [CommitOperationAdd(name, data) for name, data in files.items()]
@@ -277,12 +277,12 @@ def push(mask: HeadMask, repo: str, *, token: str | None, private: bool) -> str:
     return str(url)
 
 
-def _card(mask: HeadMask) -> str:
+def _card(mask: HeadMask, repo: str) -> str:
     base = f"base_model: {mask.model}\n" if _REPO.fullmatch(mask.model) else ""
     return (
         f"---\n{base}library_name: rlkv\ntags: [kv-cache, attention-heads, rlkv]\n---\n\n"
         f"# Head mask for {mask.model or 'a language model'}\n\n"
         f"{mask.n_kept} of {mask.kept.size} KV heads keep the full cache; the others keep "
         f"{mask.sink} sink and {mask.recent} recent tokens.\n\n"
-        f'```python\nimport rlkv\nmask = rlkv.HeadMask.load("user/repo")\n```\n'
+        f'```python\nimport rlkv\nmask = rlkv.HeadMask.load("{repo}")\n```\n'
     )
