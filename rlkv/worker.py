@@ -134,8 +134,8 @@ def _summary(mask: HeadMask) -> str:
     if not metrics:
         return "Done"
     return (
-        f"Done: at 50 % sparsity {metrics['accuracy_at_50']:.0%} of {metrics['n']} unseen problems "
-        f"are right, with the full cache {metrics['accuracy_full']:.0%}"
+        f"Done: at 50 % sparsity {100 * metrics['accuracy_at_50']:.0f} % of {metrics['n']} unseen "
+        f"problems are right, with the full cache {100 * metrics['accuracy_full']:.0f} %"
     )
 
 

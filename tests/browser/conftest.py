@@ -1,0 +1,142 @@
+"""One real app on a free port with its own data folder, and pages that watch themselves.
+
+Every page fails its test if a request leaves this machine or the console shows an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+START_SECONDS = 60
+
+
+class Server:
+    """`python app.py` with its own supervisor, so that neither outlives the tests."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {**os.environ, "RLKV_DATA_DIR": str(folder), **environment}
+        command = [sys.executable, "-m", "storage.supervisor", "--data-dir", str(folder)]
+        self.supervisor = self._spawn(command)
+        self.app: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.app = self._spawn(
+            [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(self.port)]
+        )
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            try:
+                urllib.request.urlopen(self.url, timeout=1).close()
+                return
+            except OSError:
+                assert self.app.poll() is None, f"the app ended with {self.app.returncode}"
+                time.sleep(0.1)
+        raise AssertionError(f"no answer from {self.url} within {START_SECONDS} s")
+
+    def kill(self) -> None:
+        """As by `kill -9`."""
+        if self.app is not None:
+            self.app.send_signal(signal.SIGKILL)
+            self.app.wait()
+
+    def close(self) -> None:
+        self.kill()
+        self.supervisor.terminate()
+        self.supervisor.wait(20)
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("data"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs Chromium for the browser tests")
+        pytest.skip("no Chromium on this machine: install it to run the browser tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(args=["--no-sandbox"], executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+class Watch:
+    """What pages did that they must not."""
+
+    def __init__(self) -> None:
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.server_away = False
+        """Set while the server is down on purpose: failed requests are then no error."""
+
+    def attach(self, page: Page) -> None:
+        page.on("request", lambda request: self._request(request.url))
+        page.on("pageerror", lambda error: self._error(str(error)))
+        page.on("console", lambda m: self._error(m.text) if m.type == "error" else None)
+
+    def _request(self, url: str) -> None:
+        if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            self.outside.append(url)
+
+    def _error(self, text: str) -> None:
+        if not self.server_away:
+            self.errors.append(text)
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def context(browser: Browser, server: Server, watch: Watch) -> Iterator[BrowserContext]:
+    context = browser.new_context(
+        base_url=server.url, viewport={"width": 1440, "height": 900}, accept_downloads=True
+    )
+    context.set_default_timeout(20_000)
+    context.on("page", watch.attach)
+    yield context
+    context.close()
+    assert watch.outside == []
+    assert watch.errors == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()

@@ -1,0 +1,134 @@
+"""The train page: a real job, watched, left, watched again, stopped; the server killed under it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from storage.database import Database, open_database
+from storage.jobs import Jobs
+from storage.masks import Masks
+from tests.browser.conftest import Server, Watch
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+
+STEP_SECONDS = 120
+"""For a first step: the worker imports torch, and samples which problems the model solves."""
+
+
+@pytest.fixture
+def db(server: Server) -> Iterator[Database]:
+    """The database; no job is left running behind a test."""
+    db = open_database(server.folder)
+    yield db
+    jobs = Jobs(db)
+    for job in jobs.active():
+        jobs.request_stop(job.id)
+    end = time.monotonic() + 60
+    while jobs.active() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not jobs.active()
+    db.close()
+
+
+DRAWN = "document.querySelector('#forming .js-plotly-plot').data[0].z"
+
+
+def start(page: Page, seed: int) -> str:
+    """Presses Start, all defaults but the seed; returns the job's id."""
+    page.goto("/train")
+    page.get_by_role("button", name="As a command line").click()
+    page.locator("#train-seed input").fill(str(seed))
+    expect(page.locator("#command")).to_contain_text(f"--seed {seed}")
+    page.get_by_role("button", name="Start", exact=True).click()
+    top = page.locator("#live [data-job]")
+    expect(top).to_contain_text(f"seed {seed}")
+    return top.get_attribute("data-job") or ""
+
+
+def wait_for_step(page: Page, step: int) -> None:
+    page.wait_for_function(
+        "step => parseInt(document.querySelector('#live [data-figure=step]').innerText) >= step",
+        arg=step,
+        timeout=STEP_SECONDS * 1000,
+    )
+
+
+def gates(page: Page) -> list[list[float]]:
+    """What the picture really draws."""
+    found: list[list[float]] = page.evaluate(DRAWN)
+    return found
+
+
+def test_a_job_forms_a_heatmap_survives_reload_and_stops_with_its_mask(
+    page: Page, context: BrowserContext, db: Database
+) -> None:
+    job_id = start(page, seed=11)
+    assert f"job={job_id}" in page.evaluate("location.href")
+    wait_for_step(page, 2)
+    before = gates(page)
+    wait_for_step(page, 4)
+    page.wait_for_function(
+        f"old => JSON.stringify({DRAWN}) !== old",
+        arg=json.dumps(before, separators=(",", ":")),
+    )
+    assert page.evaluate("document.querySelector('#curves .js-plotly-plot').data[1].x.length") >= 2
+    expect(page.locator("#live [data-figure=time-left]")).not_to_have_text("\u2013")
+
+    page.reload()
+    expect(page.locator("#live [data-job]")).to_have_attribute("data-job", job_id)
+    wait_for_step(page, 4)
+    second = context.new_page()
+    second.goto("/train")  # no id in the address: the active job opens by itself
+    expect(second.locator("#live [data-job]")).to_have_attribute("data-job", job_id)
+
+    second.get_by_role("button", name="Stop and keep what it learned").click()
+    expect(page.locator("#live [data-job]")).to_have_attribute(
+        "data-state", "cancelled", timeout=60_000
+    )
+    assert len(Masks(db).list(job_id=job_id)) == 1
+    page.get_by_role("link", name="Open in Heads").click()
+    page.wait_for_selector("#map .nsewdrag")
+    assert Masks(db).list(job_id=job_id)[0].id in page.url
+
+
+def test_pressing_start_twice_starts_one_job(
+    page: Page, context: BrowserContext, db: Database
+) -> None:
+    first = start(page, seed=12)
+    assert start(context.new_page(), seed=12) == first
+    assert len([job for job in Jobs(db).list() if job.seed == 12]) == 1
+
+
+def test_a_killed_server_does_not_lose_the_job(
+    page: Page, server: Server, db: Database, watch: Watch
+) -> None:
+    job_id = start(page, seed=13)
+    wait_for_step(page, 1)
+    pid = Jobs(db).get(job_id).pid
+    watch.server_away = True
+    server.kill()
+    step = Jobs(db).get(job_id).step
+    end = time.monotonic() + 60
+    while Jobs(db).get(job_id).step <= step and time.monotonic() < end:
+        time.sleep(0.2)
+    assert Jobs(db).get(job_id).step > step  # it went on without any server
+    server.start()
+    page.goto(f"/train?job={job_id}")
+    expect(page.locator("#live [data-job]")).to_have_attribute("data-state", "running")
+    watch.server_away = False
+    wait_for_step(page, step + 1)
+    assert Jobs(db).get(job_id).pid == pid
+
+
+def test_a_setting_out_of_bounds_gets_one_clear_line(page: Page, db: Database) -> None:
+    page.goto("/train")
+    page.get_by_role("button", name="Advanced").click()
+    page.locator("#train-learning_rate input").fill("7")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator(".toast-body")).to_contain_text("Learning rate")
+    assert not Jobs(db).active()

@@ -1,0 +1,59 @@
+"""The bar on top of every page and the title under it."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+PAGES = [("Overview", "./"), ("Train", "./train"), ("Heads", "./heads"), ("Chat", "./chat")]
+
+_MARK = (
+    '<svg width="26" height="26" viewBox="0 0 26 26" aria-hidden="true">'
+    '<g fill="#2563c9"><rect x="1" y="1" width="7" height="7" rx="1.5"/>'
+    '<rect x="9.5" y="1" width="7" height="7" rx="1.5"/>'
+    '<rect x="1" y="9.5" width="7" height="7" rx="1.5"/>'
+    '<rect x="18" y="9.5" width="7" height="7" rx="1.5"/></g>'
+    '<g fill="#e07a1a"><rect x="18" y="1" width="7" height="7" rx="1.5" opacity=".45"/>'
+    '<rect x="9.5" y="9.5" width="7" height="7" rx="1.5" opacity=".7"/>'
+    '<rect x="1" y="18" width="7" height="7" rx="1.5" opacity=".8"/>'
+    '<rect x="9.5" y="18" width="7" height="7" rx="1.5"/>'
+    '<rect x="18" y="18" width="7" height="7" rx="1.5"/></g></svg>'
+)
+
+
+def header(current: str) -> None:
+    """Adds the bar; `current` is the page's name. Links are relative, so a proxy's prefix holds."""
+    links = "".join(
+        f'<a href="{href}"{" aria-current=page" if name == current else ""}>{name}</a>'
+        for name, href in PAGES
+    )
+    gr.HTML(
+        f'<header class="top"><a class="brand" href="./" aria-label="RLKV Studio">{_MARK}'
+        f'<span>RLKV Studio</span></a><nav aria-label="Pages">{links}</nav>'
+        '<button class="theme" type="button" title="Light or dark" '
+        'aria-label="Switch between light and dark">◐</button></header>',
+        js_on_load="element.querySelector('.theme').addEventListener('click', rlkvTheme);",
+        apply_default_css=False,
+    )
+
+
+def title(heading: str, words: str, *, extra: str = "", hero: bool = False) -> None:
+    """Adds the page's title; `extra` is HTML of ours under it."""
+    gr.HTML(
+        f'<div class="head{" hero" if hero else ""}"><h1>{escape(heading)}</h1>'
+        f"<p>{words}</p>{extra}</div>",
+        js_on_load=None,
+        apply_default_css=False,
+    )
+
+
+def section(heading: str, words: str = "") -> None:
+    """Adds the heading of a card; `words` is HTML of ours."""
+    sub = f'<p class="sub">{words}</p>' if words else ""
+    html(f'<h2 class="sect">{escape(heading)}</h2>{sub}')
+
+
+def html(value: str = "", *, elem_id: str | None = None) -> gr.HTML:
+    """A plain piece of HTML, without Gradio's text styles and click handler."""
+    return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)

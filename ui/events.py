@@ -1,0 +1,11 @@
+"""How events are wired: nothing of them is a public endpoint, and none dims what it repaints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""For short work that can't fail: answers at once, past the queue. Gradio shows the person
+nothing of an error raised here."""
+PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""For what may be refused with a message, or take a moment."""

@@ -1,0 +1,109 @@
+"""One job as the train page shows it: everything is read from the database, nothing is kept."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from storage.jobs import Job
+from ui import catalogue
+from ui.components.curves import training_curves
+from ui.components.heatmap import heatmap
+from ui.components.job_list import share, state_badge
+from ui.components.tiles import Tile, tiles
+from ui.engine import MODEL
+from ui.studio import Studio
+from ui.units import NOT_YET, duration, percent
+
+CURVES = ["reward", "gate_mean", "sparsity"]
+
+
+def nothing() -> list[Any]:
+    """The live parts before any job."""
+    empty = (
+        '<div class="blank">Press Start: the picture forms here, step by step, and every number '
+        "is kept.</div>"
+    )
+    hidden = gr.update(visible=False)
+    return [empty, _gates_picture(None, MODEL), training_curves({}, 150), "", hidden, hidden]
+
+
+def live(studio: Studio, job: Job) -> list[Any]:
+    """Head, picture, curves, log, and the two buttons' visibility, for one job as stored."""
+    series = studio.metrics.series(job.id, [*CURVES, "step_seconds"], max_points=400)
+    snapshot = studio.metrics.latest_snapshot(job.id)
+    shape = studio.metrics.snapshot_shape(job.id)
+    table = None
+    if snapshot is not None and shape is not None:
+        table = np.frombuffer(snapshot[1], "<f4").reshape(shape)
+    can_stop = not job.is_terminal and not job.stop_requested
+    can_resume = job.state in ("cancelled", "failed")
+    return [
+        _top(studio, job, series),
+        _gates_picture(table, job.model),
+        training_curves(series, job.total_steps),
+        _log(studio, job),
+        gr.update(visible=can_stop),
+        gr.update(visible=can_resume),
+    ]
+
+
+def _gates_picture(table: Any, model: str) -> Any:
+    """The gates as they are; all at 1, where every training begins, before the first step."""
+    if table is None:
+        example = catalogue.shipped()
+        if example is None or example.model != model:
+            return None
+        table = np.ones(example.shape, dtype=np.float32)
+    return heatmap(table)
+
+
+def _top(studio: Studio, job: Job, series: dict[str, list[tuple[int, float]]]) -> str:
+    def newest(name: str) -> str:
+        points = series.get(name)
+        return f"{points[-1][1]:.2f}" if points else NOT_YET
+
+    sparsity = series.get("sparsity")
+    items = [
+        Tile("Step", str(job.step), f"of {job.total_steps}", key="step"),
+        Tile("Reward", newest("reward")),
+        Tile("Mean gate", newest("gate_mean")),
+        Tile("Sparsity", percent(sparsity[-1][1]) if sparsity else NOT_YET),
+        Tile("Time left", _time_left(job, series)),
+    ]
+    message = f'<span class="say">{escape(job.message)}</span>' if job.message else ""
+    return (
+        f'<div class="live-top" data-job="{escape(job.id)}" data-state="{escape(job.state)}">'
+        f"<h2>{escape(job.title)}</h2>{state_badge(job.state)}{_links(studio, job)}{message}</div>"
+        f'<div class="meter tall"><i style="width:{share(job):.1%}"></i></div>{tiles(items)}'
+    )
+
+
+def _links(studio: Studio, job: Job) -> str:
+    rows = studio.masks.list(job_id=job.id)
+    if not rows:
+        return ""
+    key = escape(rows[0].id)
+    return (
+        f'<a class="go" href="./heads?mask={key}" id="open-heads">Open in Heads</a>'
+        f'<a class="go" href="./chat?mask={key}">Chat with it</a>'
+    )
+
+
+def _time_left(job: Job, series: dict[str, list[tuple[int, float]]]) -> str:
+    """From the last ten steps' own times."""
+    times = [seconds for _, seconds in series.get("step_seconds", [])[-10:]]
+    if job.is_terminal or not times:
+        return NOT_YET
+    return duration((job.total_steps - job.step) * sum(times) / len(times))
+
+
+def _log(studio: Studio, job: Job) -> str:
+    events = studio.metrics.events(job.id, limit=60)
+    lines = "".join(
+        f'<p class="{escape(event.level)}">{escape(event.text)}</p>' for event in reversed(events)
+    )
+    return f'<div class="log" tabindex="0" aria-label="Log of the job">{lines}</div>'

@@ -1,0 +1,66 @@
+"""Builds the app out of its pages and says how to launch it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import gradio as gr
+from gradio.components import Navbar
+
+from storage.supervisor import ensure_running
+from ui import chat, heads, overview, train
+from ui.events import QUIET
+from ui.studio import Studio
+from ui.theme import Studio as Theme
+
+STATIC = Path(__file__).resolve().parent / "static"
+
+
+def build_app(studio: Studio) -> gr.Blocks:
+    """All pages, each under its own address; starts what runs beside them."""
+    ensure_running(studio.db.folder)
+    with gr.Blocks(
+        title="RLKV Studio", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
+    ) as app:
+        Navbar(visible=False)
+        overview.build()
+        app.load(studio.engine.load_soon, None, None, **QUIET)
+    for page, name, path in (
+        (train, "Train", "/train"),
+        (heads, "Heads", "/heads"),
+        (chat, "Chat", "/chat"),
+    ):
+        with app.route(name, path):
+            Navbar(visible=False)
+            page.build(studio, app)
+    return cast(gr.Blocks, app)
+
+
+def launch_options(data_dir: Path) -> dict[str, Any]:
+    """What to pass to `launch`: the look, and nothing open that need not be."""
+    scripts = "".join(
+        f"<script>{(STATIC / name).read_text()}</script>" for name in ("page.js", "race.js")
+    )
+    return {
+        "theme": Theme(),
+        "css_paths": [STATIC / "style.css"],
+        "head": scripts + '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        "footer_links": ["settings"],
+        "allowed_paths": [],
+        "blocked_paths": [str(path) for path in private_paths(data_dir)],
+        "max_file_size": "5mb",
+        "run_history": False,
+        "enable_monitoring": False,
+        "show_error": False,
+        "strict_cors": True,
+        "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
+        "quiet": True,
+    }
+
+
+def private_paths(data_dir: Path) -> list[Path]:
+    """What is never served. The rest of the folder holds the files that are handed out."""
+    return [data_dir / "jobs", *data_dir.glob("*.db*"), *data_dir.glob("*.sqlite*")]

@@ -1,0 +1,25 @@
+// Runs before the app on every page: keeps the chosen theme between pages and marks the link
+// of the page that is open.
+(() => {
+  const url = new URL(location.href);
+  const saved = localStorage.getItem("rlkv-theme");
+  const asked = url.searchParams.get("__theme") || saved;
+  const apply = (theme) => document.body?.classList.toggle("dark", theme === "dark");
+  if (asked === "dark" || asked === "light") {
+    const settle = () => apply(asked);
+    document.addEventListener("DOMContentLoaded", settle);
+    // Gradio sets its own class while it mounts; ours has the last word.
+    for (const wait of [0, 60, 250, 700, 1500]) setTimeout(settle, wait);
+  }
+  window.rlkvTheme = () => {
+    const next = document.body.classList.contains("dark") ? "light" : "dark";
+    localStorage.setItem("rlkv-theme", next);
+    apply(next);
+  };
+  // Puts a choice into the address bar, so that a reload or a sent link opens the same view.
+  window.rlkvAddress = (key, value) => {
+    const here = new URL(location.href);
+    if (value) here.searchParams.set(key, value); else here.searchParams.delete(key);
+    history.replaceState(history.state, "", here);
+  };
+})();

@@ -1,0 +1,76 @@
+"""What the pages share: the database's repositories, the engine, and who may do what."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlkv.errors import UserError
+from storage.chats import Chats
+from storage.database import Database, open_database
+from storage.jobs import Jobs
+from storage.masks import Masks
+from storage.metrics import Metrics
+from ui.engine import Engine
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read once from the environment at start."""
+
+    may_train: bool = True
+    """Whether visitors may start and stop jobs."""
+    data_dir: Path | None = None
+    """Where the database lives; None for the user's own data folder."""
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """On a Space anybody can press Start, so training has to be switched on there."""
+        on_space = bool(os.environ.get("SPACE_ID"))
+        allowed = os.environ.get("RLKV_ALLOW_TRAINING", "0" if on_space else "1") == "1"
+        return cls(may_train=allowed)
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Handed to every page."""
+
+    settings: Settings
+    db: Database
+    engine: Engine = field(default_factory=Engine)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Studio:
+        """Opens the database; raises StorageError if that is impossible."""
+        return cls(settings=settings, db=open_database(settings.data_dir))
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.db)
+
+    @property
+    def metrics(self) -> Metrics:
+        return Metrics(self.db)
+
+    @property
+    def masks(self) -> Masks:
+        return Masks(self.db)
+
+    @property
+    def chats(self) -> Chats:
+        return Chats(self.db)
+
+    def require_training(self) -> None:
+        """Checked inside each action: a hidden button does not stop a request.
+
+        Raises:
+            UserError: where training is switched off.
+        """
+        if not self.settings.may_train:
+            raise UserError(
+                "Training is switched off on this public copy. Run the app on your own machine, "
+                "or set RLKV_ALLOW_TRAINING=1 on your own Space."
+            )

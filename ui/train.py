@@ -1,0 +1,258 @@
+"""The train page: start a job, watch its heatmap form, stop and resume it.
+
+Everything shown comes from the database, so the page can be left, reloaded, opened twice, or
+served by another process: the job goes on by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from rlkv.tasks import TASKS
+from rlkv.training.config import TrainConfig, make_config
+from storage.errors import StorageError
+from storage.jobs import Job
+from storage.supervisor import ensure_running
+from ui import job_view
+from ui.components.config_form import fields, read
+from ui.components.curves import LEGEND as CURVES_LEGEND
+from ui.components.header import header, html, section, title
+from ui.components.heatmap import LEGEND
+from ui.components.job_list import job_list, job_list_view
+from ui.engine import MODEL
+from ui.events import PRIVATE, QUIET
+from ui.messages import refusal, told
+from ui.studio import Studio
+
+MAIN = ["model", "task", "steps", "penalty", "seed"]
+REST = [name for name in TrainConfig.model_fields if name not in MAIN]
+NAMES = MAIN + REST
+SHOW_JOB = """() => {
+  const job = document.querySelector('#live [data-job]');
+  if (job) rlkvAddress('job', job.dataset.job);
+  document.querySelector('#live').scrollIntoView({block: 'nearest'});
+}"""
+Seen = tuple[str | None, int, str]
+"""Which job, which version of it, and which list the page shows."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The page's components that events write to."""
+
+    values: list[Any]
+    command: gr.HTML
+    start: gr.Button
+    seen: gr.State
+    jobs: gr.HTML
+    top: gr.HTML
+    plot: gr.Plot
+    curves: gr.Plot
+    log: gr.HTML
+    stop: gr.Button
+    resume: gr.Button
+
+    def live(self) -> list[Any]:
+        """What the clock repaints."""
+        return [
+            self.seen, self.jobs, self.top, self.plot, self.curves, self.log, self.stop, self.resume
+        ]  # fmt: skip
+
+
+def build(studio: Studio, app: gr.Blocks) -> None:
+    """Adds the page's components and events to the open Blocks."""
+    header("Train")
+    title(
+        "Train",
+        "Reinforcement learning gives every KV head one gate and a price. Heads that reasoning "
+        'needs stay <b class="full">full</b>, the others drift to <b class="comp">compressed</b>. '
+        "A job runs by itself: close this page if you like.",
+    )
+    if not studio.settings.may_train:
+        html('<p class="warn">Training is switched off on this public copy.</p>')
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=4, min_width=300):
+            with gr.Column(elem_classes="card"):
+                values, command, start = _form(studio)
+            with gr.Column(elem_classes="card flush"):
+                section("Jobs")
+                jobs = job_list_view("jobs")
+        with gr.Column(scale=8, min_width=320, elem_classes="card"):
+            top = html(elem_id="live")
+            with gr.Row(equal_height=False):
+                with gr.Column(scale=1, min_width=290):
+                    html(f'<h3 class="cap2">The gates now</h3>{LEGEND}')
+                    plot = gr.Plot(show_label=False, container=False, elem_id="forming")
+                with gr.Column(scale=1, min_width=290):
+                    html('<h3 class="cap2">Over the steps</h3>' + CURVES_LEGEND)
+                    curves = gr.Plot(show_label=False, container=False, elem_id="curves")
+                    log = html(elem_id="log")
+            with gr.Row(elem_classes="actions"):
+                stop = gr.Button("Stop and keep what it learned", visible=False, elem_id="stop")
+                resume = gr.Button("Resume", visible=False, elem_id="resume")
+    seen = gr.State(None)
+    _wire(
+        studio,
+        app,
+        Parts(values, command, start, seen, jobs, top, plot, curves, log, stop, resume),
+    )
+
+
+def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button]:
+    choices = {"model": [MODEL], "task": list(TASKS)}
+    section("New job", "The defaults take about five minutes on two CPU cores.")
+    with gr.Row(elem_classes="fields"):
+        main = fields(TrainConfig, MAIN, choices=choices, prefix="train-")
+    with gr.Accordion("Advanced", open=False), gr.Row(elem_classes="fields"):
+        rest = fields(TrainConfig, REST, prefix="train-")
+    start = gr.Button(
+        "Start", variant="primary", elem_id="start", interactive=studio.settings.may_train
+    )
+    with gr.Accordion("As a command line", open=False):
+        command = html(_command({}), elem_id="command")
+    return main + rest, command, start
+
+
+def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
+    def opened(request: gr.Request) -> list[Any]:
+        return _paint(studio, _default_job(studio, request.query_params.get("job")), None)
+
+    def ticked(seen: Seen | None) -> list[Any]:
+        job_id = seen[0] if seen else _default_job(studio, None)
+        return _paint(studio, job_id, seen)
+
+    def picked(event: gr.EventData) -> list[Any]:
+        data = getattr(event, "_data", None)
+        job_id = data.get("id") if isinstance(data, dict) else None
+        if not isinstance(job_id, str):
+            return [gr.skip()] * len(p.live())
+        return _paint(studio, _default_job(studio, job_id), None)
+
+    def start(*values: Any) -> list[Any]:
+        with told():
+            studio.require_training()
+            job = _start(studio, make_config(read(TrainConfig, NAMES, values)))
+        return _paint(studio, job.id, None)
+
+    def stop(seen: Seen | None) -> list[Any]:
+        with told():
+            studio.require_training()
+            studio.jobs.request_stop(_chosen(seen))
+            ensure_running(studio.db.folder)
+        return _paint(studio, _chosen(seen), None)
+
+    def resume(seen: Seen | None) -> list[Any]:
+        with told():
+            studio.require_training()
+            studio.jobs.resume(_chosen(seen))
+            ensure_running(studio.db.folder)
+        return _paint(studio, _chosen(seen), None)
+
+    def command(*values: Any) -> str:
+        return _command(read(TrainConfig, NAMES, values))
+
+    app.load(opened, None, p.live(), **QUIET)
+    gr.Timer(1.0).tick(ticked, p.seen, p.live(), **QUIET)
+    p.jobs.open(picked, None, p.live(), **QUIET)
+    p.start.click(start, p.values, p.live(), trigger_mode="once", **PRIVATE).success(
+        None, None, None, js=SHOW_JOB,
+        api_visibility="private",
+    )  # fmt: skip
+    p.stop.click(stop, p.seen, p.live(), **PRIVATE)
+    p.resume.click(resume, p.seen, p.live(), **PRIVATE)
+    gr.on([v.change for v in p.values], command, p.values, p.command, **QUIET)
+
+
+# --- actions ------------------------------------------------------------------------------
+
+
+def _start(studio: Studio, config: TrainConfig) -> Job:
+    """Creates the job and makes sure that somebody runs it."""
+    params = config.model_dump()
+    title = f"{config.model} · {config.task} · {config.steps} steps · seed {config.seed}"
+    job = studio.jobs.create(
+        "train",
+        params,
+        title=title[:120],
+        model=config.model,
+        total_steps=config.steps,
+        seed=config.seed,
+        request_key=_request_key(studio, params),
+    )
+    ensure_running(studio.db.folder)
+    return job
+
+
+def _request_key(studio: Studio, params: dict[str, Any]) -> str:
+    """The same for every press of Start with these settings until such a job has ended.
+
+    So a double click, or two tabs, start one job: the database keeps the key unique.
+    """
+    ended = [job.id for job in studio.jobs.list(500) if job.is_terminal and job.params == params]
+    text = json.dumps([params, max(ended, default="")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _chosen(seen: Seen | None) -> str:
+    if not seen or not seen[0]:
+        raise refusal("Choose a job first.")
+    return seen[0]
+
+
+def _default_job(studio: Studio, asked: str | None) -> str | None:
+    """The job asked for, else the newest active one, else the newest."""
+    if asked:
+        try:
+            return studio.jobs.get(asked).id
+        except StorageError:
+            pass
+    active = studio.jobs.active()
+    if active:
+        return max(active, key=lambda job: job.created_at).id
+    newest = studio.jobs.list(1)
+    return newest[0].id if newest else None
+
+
+def _command(values: dict[str, Any]) -> str:
+    """The same job by hand; only what differs from the defaults, beside the main settings."""
+    words = ["python", "-m", "rlkv", "train"]
+    for name in NAMES:
+        default = TrainConfig.model_fields[name].default
+        value = values.get(name, default)
+        if name not in MAIN and value == default:
+            continue
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return f'<div class="cli">{escape(shlex.join([*words, "--out", "my-mask"]))}</div>'
+
+
+# --- what is on screen --------------------------------------------------------------------
+
+
+def _paint(studio: Studio, job_id: str | None, seen: Seen | None) -> list[Any]:
+    """All live parts; nothing but skips where `seen` is still true."""
+    jobs = studio.jobs.list(30)
+    listed = job_list(list(jobs), job_id)
+    version = studio.metrics.version(job_id) if job_id else 0
+    digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
+    same_list = seen is not None and seen[2] == digest
+    same_job = seen is not None and tuple(seen[:2]) == (job_id, version)
+    if same_list and same_job:
+        return [gr.skip()] * 8
+    state = (job_id, version, digest)
+    head = [state, gr.skip() if same_list else listed]
+    if same_job:
+        return [*head, *[gr.skip()] * 6]
+    if job_id is None:
+        return [*head, *job_view.nothing()]
+    return [*head, *job_view.live(studio, studio.jobs.get(job_id))]
