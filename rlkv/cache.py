@@ -74,15 +74,17 @@ class SplitHeadLayer(CacheLayerMixin):
     def __init__(self, kept: torch.Tensor, window: StreamingWindow) -> None:
         super().__init__()
         self.window = window
-        self.full_heads = kept.nonzero().flatten()
-        self.ring_heads = (~kept).nonzero().flatten()
+        self.n_full = int(kept.sum())
+        # Kept heads first; the inverse puts outputs back into the model's order.
+        self.order = (~kept).int().argsort(stable=True)
+        self.inverse = self.order.argsort()
         self.reset()
 
     # --- what transformers calls ----------------------------------------------------------
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.full_heads = self.full_heads.to(key_states.device)
-        self.ring_heads = self.ring_heads.to(key_states.device)
+        self.order = self.order.to(key_states.device)
+        self.inverse = self.inverse.to(key_states.device)
         self.is_initialized = True
 
     def update(
@@ -137,18 +139,15 @@ class SplitHeadLayer(CacheLayerMixin):
     ) -> torch.Tensor:
         """Stores the new tokens and attends, `[B, kv_heads, G, T, D]` in and out."""
         self._find_starts(mask, len(query), query.shape[3])
-        if not len(self.ring_heads):
+        if self.n_full == len(self.order):
             return self._attend_full(query, new.keys, new.values, mask, scaling)
-        if not len(self.full_heads):
+        if not self.n_full:
             return self._attend_ring(query, new.keys, new.values, scaling)
-        out = query.new_empty(*query.shape[:-1], new.values.shape[-1])
-        full, ring = (
-            (query[:, heads], new.keys[:, heads], new.values[:, heads])
-            for heads in (self.full_heads, self.ring_heads)
-        )
-        out[:, self.full_heads] = self._attend_full(*full, mask, scaling)
-        out[:, self.ring_heads] = self._attend_ring(*ring, scaling)
-        return out
+        n = self.n_full
+        q, k, v = (x.index_select(1, self.order) for x in (query, new.keys, new.values))
+        full = self._attend_full(q[:, :n], k[:, :n], v[:, :n], mask, scaling)
+        ring = self._attend_ring(q[:, n:], k[:, n:], v[:, n:], scaling)
+        return torch.cat([full, ring], dim=1).index_select(1, self.inverse)
 
     def _find_starts(self, mask: torch.Tensor | None, batch: int, length: int) -> None:
         """Columns of the rows' first real tokens; known for good once every row has one."""

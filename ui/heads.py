@@ -41,9 +41,10 @@ class View:
 
     key: str
     mask: HeadMask
-    job_id: str | None = None
-    cell: tuple[int, int] | None = None
-    length: int = 512
+    job_id: str | None
+    cell: tuple[int, int]
+    """(layer, KV head) of the open panel."""
+    length: int
 
     def picture(self) -> Any:
         return heatmap(self.mask.scores, self.mask.kept, selected=self.cell)
@@ -171,7 +172,7 @@ def _wire_head(studio: Studio, p: Parts, clicks: gr.HTML) -> None:
         return [drawn[0], *drawn[2:]]
 
     def flip(view: View | None) -> list[Any]:
-        if view is None or view.cell is None:
+        if view is None:
             return [gr.skip()] * 6
         view = replace(view, mask=view.mask.toggle(*view.cell))
         return [round(view.mask.sparsity, 2), *_drawn(studio, view)]
@@ -226,8 +227,24 @@ def _open(studio: Studio, key: str | None, before: View | None = None) -> list[A
     entry = catalogue.find(studio, key)
     options = catalogue.choices(studio)
     if entry is None:
-        return [gr.update(choices=[], value=None), gr.skip(), None, NO_MASK, None, "", _hidden()]
-    view = View(entry.key, entry.mask, entry.job_id, length=before.length if before else 512)
+        return [
+            gr.update(choices=[], value=None),
+            gr.skip(),
+            None,
+            NO_MASK,
+            None,
+            "",
+            gr.update(visible=False),
+        ]
+    # The head needed most is open at first: a panel to read teaches more than an empty one.
+    layer, head = np.argwhere(entry.mask.ranks() == 0)[0]
+    view = View(
+        entry.key,
+        entry.mask,
+        entry.job_id,
+        cell=(int(layer), int(head)),
+        length=before.length if before else 512,
+    )
     return [
         gr.update(choices=options, value=entry.key),
         round(entry.mask.sparsity, 2),
@@ -243,7 +260,7 @@ def _drawn(studio: Studio, view: View) -> list[Any]:
 
 def _curve(studio: Studio, view: View) -> Curve:
     """The gate of the chosen head over its training."""
-    if view.job_id is None or view.cell is None:
+    if view.job_id is None:
         return []
     at = view.cell[0] * view.mask.kv_heads + view.cell[1]
     curve = []
@@ -255,18 +272,12 @@ def _curve(studio: Studio, view: View) -> Curve:
 
 
 def _toggle_button(view: View) -> Any:
-    if view.cell is None:
-        return _hidden()
     words = "Compress this head" if view.mask.kept[view.cell] else "Keep this head"
     return gr.update(value=words, visible=True)
 
 
 def _short(length: int) -> str:
     return f"{length // 1024}k" if length >= 1024 else str(length)
-
-
-def _hidden() -> Any:
-    return gr.update(visible=False)
 
 
 # --- files --------------------------------------------------------------------------------

@@ -72,6 +72,10 @@ def load(page: Page, path: Path) -> None:
     chooser.value.set_files(path)
 
 
+def test_the_head_needed_most_is_open_at_first(heads: Page) -> None:
+    expect(heads.locator("#panel [data-head='0.0']")).to_contain_text("1 of 32")
+
+
 def test_the_slider_moves_all_figures(heads: Page, mask: HeadMask) -> None:
     expect(figure(heads, "kv-saved")).to_contain_text(f"{100 * mask.kv_saved(512):.1f} %")
     set_sparsity(heads, "End")

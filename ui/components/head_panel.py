@@ -20,18 +20,8 @@ class HeadSize:
     group: int
 
 
-EMPTY = (
-    '<div class="one"><div class="blank">Click a cell of the picture to see what that head '
-    "does, what it costs, and to keep or compress it by hand.</div></div>"
-)
-
-
-def head_panel(
-    mask: HeadMask, cell: tuple[int, int] | None, size: HeadSize | None, curve: Curve
-) -> str:
+def head_panel(mask: HeadMask, cell: tuple[int, int], size: HeadSize | None, curve: Curve) -> str:
     """HTML of the panel; only numbers go in."""
-    if cell is None:
-        return EMPTY
     layer, head = cell
     kept = bool(mask.kept[cell])
     rows = [
