@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlkv.cli import _parser
+from rlkv.cli import parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -34,7 +34,7 @@ def test_the_readmes_command_lines_are_understood() -> None:
     assert len(commands) >= 5
     for line in commands:
         arguments = shlex.split(line, comments=True)[3:]
-        assert _parser().parse_args(arguments).run
+        assert parser().parse_args(arguments).run
 
 
 def test_the_two_commands_come_first_and_exist() -> None:

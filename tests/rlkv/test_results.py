@@ -78,15 +78,3 @@ def test_a_default_training_finds_the_heads(tmp_path: Path, problems: list[Probl
     assert result["state"] == "done"
     assert minutes < 10
     check_mask(HeadMask.load(tmp_path / "mask"), problems)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_the_models_script_makes_such_a_model_again(
-    tmp_path: Path, problems: list[Problem]
-) -> None:
-    script = ROOT / "examples" / "train_tracer.py"
-    subprocess.run([sys.executable, str(script), "--out", str(tmp_path)], check=True, cwd=ROOT)
-    full = HeadMask.full(4, 8, sink=4, recent=16)
-    assert measured(str(tmp_path), full, problems) >= 0.95
-    assert measured(str(tmp_path), full.at_sparsity(1.0), problems) <= 0.10

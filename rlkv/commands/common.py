@@ -1,0 +1,34 @@
+"""What all commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+Result = dict[str, Any]
+
+
+def add(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], Result], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def say_for(options: argparse.Namespace) -> Callable[[str], None]:
+    """Progress goes to stderr when stdout is for a program."""
+    return lambda text: print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
+
+
+def mask_option(options: argparse.Namespace) -> Any:
+    """The mask of `--mask` at the cut of `--sparsity`, or None."""
+    from rlkv.masks import HeadMask
+
+    if not options.mask:
+        return None
+    mask = HeadMask.load(options.mask)
+    return mask if options.sparsity is None else mask.at_sparsity(options.sparsity)

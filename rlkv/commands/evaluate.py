@@ -1,0 +1,73 @@
+"""`eval`: accuracy of a mask against the full cache."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rlkv.commands.common import Result, add, mask_option, say_for
+from rlkv.errors import UserError
+
+
+def add_parser(commands: Any) -> None:
+    parser = add(commands, "eval", evaluate, "measure a mask's accuracy against the full cache")
+    parser.add_argument("--model", default="tracer", help="see `train`")
+    parser.add_argument("--task", default="tracing", help="task to draw problems from")
+    parser.add_argument("--mask", help="folder, .zip, .tsv or Hub repo; none: full cache only")
+    parser.add_argument("--sparsity", type=float, help="cut; default: the mask's own")
+    parser.add_argument("--random", type=int, metavar="SEED", help="a random mask instead")
+    parser.add_argument("--inverse", action="store_true", help="keep the lowest-ranked heads")
+    parser.add_argument("--n", type=int, default=200, help="problems (default: 200)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the problems (default: 1)")
+
+
+def evaluate(options: argparse.Namespace) -> Result:
+    """Greedy accuracy on unseen problems, full cache and mask on the same ones."""
+    from rlkv.evaluation.accuracy import accuracy
+    from rlkv.masks import HeadMask
+    from rlkv.models import load_model, model_spec
+    from rlkv.tasks import get_task
+
+    if options.n < 1:
+        raise UserError("--n must be at least 1.")
+    task = get_task(options.task)
+    mask = mask_option(options)
+    model, tokenizer = load_model(options.model)
+    spec = model_spec(model)
+    full = HeadMask.full(spec.layers, spec.kv_heads)
+    if options.random is not None:
+        window = {"sink": mask.sink, "recent": mask.recent} if mask else {}
+        sparsity = 0.5 if options.sparsity is None else options.sparsity
+        mask = HeadMask.random(
+            spec.layers, spec.kv_heads, sparsity=sparsity, seed=options.random, **window
+        )
+    if mask is not None and options.inverse:
+        mask = mask.inverse()
+    problems = task.problems(options.n, seed=options.seed)
+    base = accuracy(model, tokenizer, task, problems, full)
+    result: Result = {
+        "model": options.model,
+        "task": options.task,
+        "n": options.n,
+        "seed": options.seed,
+        "accuracy_full": base.value,
+        "kv_bytes_full": base.kv_bytes,
+        "mean_tokens_full": base.mean_tokens,
+    }
+    say = say_for(options)
+    say(f"full cache: {base.value:.1%} of {options.n} right, {base.kv_bytes:,} KV bytes a row")
+    if mask is not None:
+        mask.require_shape(spec.layers, spec.kv_heads, options.model)
+        got = accuracy(model, tokenizer, task, problems, mask)
+        result |= {
+            "accuracy": got.value,
+            "kv_bytes": got.kv_bytes,
+            "mean_tokens": got.mean_tokens,
+            "sparsity": mask.sparsity,
+            "kept": mask.n_kept,
+        }
+        say(
+            f"mask at sparsity {mask.sparsity:.2f}: {got.value:.1%} right, "
+            f"{got.kv_bytes:,} KV bytes a row"
+        )
+    return result

@@ -1,0 +1,63 @@
+"""`train`: learn the gates of a model and write the mask."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Literal, get_origin
+
+from rlkv.commands.common import Result, add, say_for
+from rlkv.errors import UserError
+
+
+def add_parser(commands: Any) -> None:
+    """Its options are the fields of TrainConfig."""
+    from rlkv.training.config import PRESETS, TrainConfig
+
+    parser = add(commands, "train", train, "learn the gates of a model and write the mask")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write the mask to")
+    parser.add_argument("--preset", default="quick", help=f"one of: {', '.join(PRESETS)}")
+    for name, field in TrainConfig.model_fields.items():
+        kind = {int: int, float: float}.get(field.annotation, str)  # type: ignore[arg-type]
+        extra: dict[str, Any] = {"type": kind}
+        if field.annotation is bool:
+            extra = {"action": argparse.BooleanOptionalAction}
+        elif get_origin(field.annotation) is Literal:
+            extra = {"choices": field.annotation.__args__}  # type: ignore[union-attr]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=None,
+            help=f"{field.description} (default: {field.default})",
+            **extra,
+        )
+
+
+def train(options: argparse.Namespace) -> Result:
+    """Runs a training in this process; it is a job like any other and shows in the app."""
+    from rlkv.training.config import TrainConfig, make_config
+    from rlkv.worker import run_here
+
+    given = {
+        name: getattr(options, name)
+        for name in TrainConfig.model_fields
+        if getattr(options, name) is not None
+    }
+    config = make_config(given, options.preset)
+    say = say_for(options)
+    job, mask = run_here(config, say)
+    if job.state == "failed":
+        if job.exit_code == 2:
+            raise UserError(job.message)
+        return {"job": job.id, "state": job.state, "message": job.message, "exit_code": 1}
+    say(job.message)
+    if mask is None:
+        return {"job": job.id, "state": job.state, "message": job.message}
+    mask.save(options.out)
+    say(f"Mask written to {options.out}")
+    return {
+        "job": job.id,
+        "state": job.state,
+        "mask": str(options.out),
+        "steps": mask.info["steps_done"],
+        **mask.info.get("metrics", {}),
+    }
