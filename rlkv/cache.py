@@ -6,6 +6,8 @@ positions, so evicting needs no re-rotation and slots may stand in any order.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -263,6 +265,10 @@ class SplitHeadCache(Cache):
             layers=[SplitHeadLayer(torch.from_numpy(row.copy()), window) for row in mask.kept]
         )
         self.mask = mask
+
+    def fork(self) -> SplitHeadCache:
+        """A copy that goes its own way: the conversation up to here need not be read again."""
+        return copy.deepcopy(self)
 
     @property
     def nbytes(self) -> int:
