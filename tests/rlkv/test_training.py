@@ -9,13 +9,14 @@ from datasets import Dataset
 
 from rlkv import gates as gates_module
 from rlkv.errors import UserError
+from rlkv.evaluation.accuracy import accuracy
 from rlkv.models import load_model
 from rlkv.tasks import get_task
 from rlkv.training import checkpoint
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.training.grpo import dataset_rows, make_trainer
 from rlkv.training.penalty import penalty_weight
-from rlkv.training.run import train
+from rlkv.training.run import EVAL_SEED_OFFSET, train
 from rlkv.training.self_distillation import schedule, solved_problems
 
 SMALL: dict[str, Any] = {
@@ -79,7 +80,11 @@ def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
     assert np.array_equal(mask.scores, log.gates[6])
     assert (mask.sink, mask.recent, mask.model) == (4, 16, "tracer")
     assert mask.info["recipe"] == config.model_dump()
-    assert mask.info["metrics"]["n"] == 4
+    metrics = mask.info["metrics"]
+    unseen = get_task("tracing").problems(4, seed=1 + EVAL_SEED_OFFSET)
+    again = accuracy(*load_model("tracer"), get_task("tracing"), unseen, mask).value
+    assert (metrics["n"], metrics["accuracy_at_50"]) == (4, again)
+    assert metrics["accuracy_full"] > again  # six steps find no good mask
     assert any("are solved and kept" in event for event in log.events)
 
 
@@ -180,6 +185,13 @@ def test_with_a_flat_reward_the_descent_follows_beta() -> None:
         falls[beta] = float(1 - gates.values.detach().mean())
     assert falls[0.05] > 0.05
     assert falls[0.0005] < 0.1 * falls[0.05]
+
+
+def test_gates_stop_at_zero() -> None:
+    gates = _short_training(
+        *load_model("tracer"), reward=lambda step, i: 1.0, penalty=1.0, learning_rate=0.5
+    )
+    assert torch.equal(gates.values, torch.zeros_like(gates.values))
 
 
 def test_only_solved_problems_are_trained_on() -> None:
