@@ -126,7 +126,7 @@ def _wire_answers(studio: Studio, app: gr.Blocks, p: Parts) -> None:
             yield idle(mask), HINT if studio.engine.ready else LOADING, *_buttons(busy=True)
             session = request.session_hash
             for shown in comparing.frames(session, str(question), mask, slowly=bool(slowly)):
-                yield shown, gr.skip(), gr.skip(), gr.skip()
+                yield shown, HINT, gr.skip(), gr.skip()
             yield gr.skip(), _after(str(question)), *_buttons(busy=False)
 
     def halt(request: gr.Request) -> tuple[Any, ...]:
