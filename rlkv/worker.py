@@ -203,7 +203,7 @@ def create(
     return Jobs(db).create(
         "train",
         config.model_dump(),
-        title=f"{config.model} · {config.task}",
+        title=f"{config.model} · {config.task} · {config.steps} steps · seed {config.seed}"[:120],
         model=config.model,
         total_steps=config.steps,
         seed=config.seed,

@@ -17,6 +17,7 @@ import gradio as gr
 
 from rlkv.tasks import TASKS
 from rlkv.training.config import TrainConfig, make_config
+from rlkv.worker import create
 from storage.errors import StorageError
 from storage.jobs import Job
 from storage.supervisor import ensure_running
@@ -175,17 +176,8 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
 
 def _start(studio: Studio, config: TrainConfig) -> Job:
     """Creates the job and makes sure that somebody runs it."""
-    params = config.model_dump()
-    title = f"{config.model} · {config.task} · {config.steps} steps · seed {config.seed}"
-    job = studio.jobs.create(
-        "train",
-        params,
-        title=title[:120],
-        model=config.model,
-        total_steps=config.steps,
-        seed=config.seed,
-        request_key=_request_key(studio, params),
-    )
+    key = _request_key(studio, config.model_dump())
+    job = create(config, studio.db, request_key=key)
     ensure_running(studio.db.folder)
     return job
 
