@@ -8,6 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
+from rlkv.worker import prepare_environment
 from storage.errors import StorageError
 from storage.locations import data_dir
 
@@ -42,8 +43,7 @@ def main() -> int:
 def serve(host: str, port: int, folder: Path) -> None:
     """Builds and launches the app. Gradio reads its environment when it is first imported."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see rlkv.worker.prepare_environment
+    prepare_environment()
     os.environ.setdefault("GRADIO_TEMP_DIR", str(folder / "tmp"))
     Path(os.environ["GRADIO_TEMP_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
     from ui import Settings, Studio, build_app, launch_options  # noqa: PLC0415  (as said above)

@@ -53,7 +53,7 @@ class StreamingWindow:
         without padding. All layers of a forward pass share it, so the last result is kept.
         """
         last = self._last
-        if padding is not None and last and last[0] is padding and last[1:3] == (queries, keys):
+        if last and last[0] is padding and last[1:3] == (queries, keys):
             return last[3]
         device = None if padding is None else padding.device
         column = torch.arange(keys, device=device)

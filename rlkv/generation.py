@@ -100,6 +100,7 @@ class _Run:
     cache: SplitHeadCache
     sampling: Sampling
     limit: int
+    ends: set[int]
     generator: torch.Generator
     ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
@@ -117,7 +118,7 @@ class _Run:
         self.stop_reason = self._why_stop(token)
 
     def _why_stop(self, token: int) -> str | None:
-        if token in end_tokens(self.model, self.tokenizer):
+        if token in self.ends:
             return "end"
         if len(self.ids) >= self.sampling.max_new_tokens:
             return "length"
@@ -153,6 +154,7 @@ def lockstep(
     config = model.config
     everything = HeadMask.full(config.num_hidden_layers, config.num_key_value_heads)
     limit = config.max_position_embeddings
+    ends = end_tokens(model, tokenizer)
     prompt_ids = encode(tokenizer, prompt, limit).to(model.device)
     runs = [
         _Run(
@@ -161,6 +163,7 @@ def lockstep(
             SplitHeadCache(model, everything if mask is None else mask),
             sampling,
             limit,
+            ends,
             torch.Generator().manual_seed(sampling.seed),
         )
         for mask in masks

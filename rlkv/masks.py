@@ -26,6 +26,14 @@ DEFAULT_SINK, DEFAULT_RECENT = 16, 64
 """The window that the RLKV paper deploys (arXiv 2510.08525, section 4.1)."""
 
 
+def ranks(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Ranks of `scores` `[layers, kv_heads]`, 0 the highest; ties fall by (layer, head)."""
+    order = np.argsort(-scores, axis=None, kind="stable")
+    ranked = np.empty(order.size, dtype=np.int64)
+    ranked[order] = np.arange(order.size)
+    return ranked.reshape(scores.shape)
+
+
 @dataclass(frozen=True, eq=False)
 class HeadMask:
     """Scores of all KV heads, the heads kept at the current cut, and the window of the others."""
@@ -127,10 +135,7 @@ class HeadMask:
 
     def ranks(self) -> NDArray[np.int64]:
         """Rank of every head, 0 the most needed; ties fall by (layer, head)."""
-        order = np.argsort(-self.scores, axis=None, kind="stable")
-        ranks = np.empty(order.size, dtype=np.int64)
-        ranks[order] = np.arange(order.size)
-        return ranks.reshape(self.shape)
+        return ranks(self.scores)
 
     def rank_correlation(self, other: HeadMask) -> float:
         """Spearman's correlation of the two rankings; ties count by (layer, head)."""

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 import traceback
-import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,8 +62,7 @@ class JobObserver:
         """Renews the lease while the main thread works, and notices the stop flag early."""
         while not self._closed.wait(BEAT_S):
             try:
-                if self.jobs.heartbeat(self.job.id):
-                    self.stopping.set()
+                self._tell()
             except StorageError:
                 log.exception("heartbeat failed")
 
@@ -207,7 +205,7 @@ def create(
         model=config.model,
         total_steps=config.steps,
         seed=config.seed,
-        request_key=request_key or uuid.uuid4().hex,
+        request_key=request_key,
         claimed_by=claimed_by,
         code_version=__version__,
     )

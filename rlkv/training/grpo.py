@@ -55,8 +55,6 @@ class GateTrainer(GRPOTrainer):
             return loss
         weight = penalty_weight(self.settings.penalty, self.settings.cutoff, self.mean_reward)
         self._log_gates(weight)
-        if weight == 0.0:
-            return loss
         return loss + weight * self.gates.penalty() / self.current_gradient_accumulation_steps
 
     def _log_gates(self, weight: float) -> None:

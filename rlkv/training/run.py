@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -240,5 +240,4 @@ def _measured(
         "accuracy_full": accuracy(model, tokenizer, task, problems, full).value,
         "accuracy_at_50": accuracy(model, tokenizer, task, problems, mask).value,
     }
-    record = mask.to_record()
-    return HeadMask.from_record({**record, "info": {**record["info"], "metrics": metrics}})
+    return replace(mask, info={**mask.info, "metrics": metrics})

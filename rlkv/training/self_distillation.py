@@ -39,7 +39,9 @@ def solved_problems(
     for at in range(0, count, BATCH):
         part = problems[at : at + BATCH]
         prompts = [problem.prompt for problem in part]
-        answers = complete(model, tokenizer, prompts, None, max_new_tokens=max_new_tokens)
+        answers = complete(
+            model, tokenizer, prompts, None, max_new_tokens=max_new_tokens, batch_size=BATCH
+        )
         solved += [p for p, a in zip(part, answers, strict=True) if task.reward(a.text, p) == 1.0]
         if not progress(min(at + BATCH, count), count):
             break

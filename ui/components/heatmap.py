@@ -15,11 +15,16 @@ import numpy as np
 from gradio.components.plot import PlotData
 from numpy.typing import NDArray
 
+from rlkv.masks import ranks
 from ui.theme import COMPRESSED, FULL
 
 INK = "rgb(1, 2, 3)"
 """Stands for the theme's text colour: `static/style.css` replaces it."""
-SCALE = [[0.0, COMPRESSED], [0.5, "rgba(138,146,161,0.14)"], [1.0, FULL]]
+NEUTRAL = (138, 146, 161, 0.14)
+"""The middle of the colour scale: red, green, blue, opacity."""
+DIMMED = 0.38
+"""Opacity of a compressed head's cell."""
+SCALE = [[0.0, COMPRESSED], [0.5, f"rgba{NEUTRAL}"], [1.0, FULL]]
 CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 
 LEGEND = (
@@ -74,22 +79,19 @@ def text_colour(gate: float, kept: bool) -> str:
 
 
 def _cells(table: NDArray[Any], kept: NDArray[np.bool_] | None) -> list[dict[str, Any]]:
-    order = np.argsort(-table, axis=None, kind="stable")
-    ranks = np.empty(order.size, dtype=int)
-    ranks[order] = np.arange(order.size) + 1
-    by_cell = ranks.reshape(table.shape)
+    by_cell = ranks(table) + 1
     if kept is None:
         return [_layer(table, np.ones(table.shape, dtype=bool), by_cell, "", 1.0)]
     return [
         _layer(table, kept, by_cell, "<br>kept", 1.0),
-        _layer(table, ~kept, by_cell, "<br>compressed", 0.38),
+        _layer(table, ~kept, by_cell, "<br>compressed", DIMMED),
     ]
 
 
 def _layer(
     table: NDArray[Any],
     shown: NDArray[np.bool_],
-    ranks: NDArray[Any],
+    by_cell: NDArray[Any],
     state: str,
     opacity: float,
 ) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _layer(
     return {
         "type": "heatmap",
         "z": z,
-        "customdata": ranks.tolist(),
+        "customdata": by_cell.tolist(),
         "zmin": 0,
         "zmax": 1,
         "colorscale": SCALE,

@@ -12,12 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ui.components.heatmap import gate_text, text_colour
+from ui.components.heatmap import DIMMED, NEUTRAL, gate_text, text_colour
 from ui.theme import COMPRESSED, FULL
-
-NEUTRAL = (138, 146, 161, 0.14)
-"""The middle of the colour scale, as in `heatmap.SCALE`."""
-DIMMED = 0.38
 
 
 def instant_map(scores: NDArray[Any], kept: NDArray[np.bool_]) -> str:
