@@ -1,5 +1,8 @@
 """Gates: one trainable number per (layer, KV head), mixed into attention while training.
 
+Layers with a sliding window of their own have no gates; row r of the gates belongs to the r-th
+layer with full attention.
+
     out = a * full attention + (1 - a) * streaming attention
 
 The model itself is never changed: attaching registers one parameter, detaching removes it.
@@ -15,7 +18,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from rlkv.attention import GATES_ATTRIBUTE, StreamingWindow, attention_modules, enable
+from rlkv.attention import GATES_ATTRIBUTE, enable
+from rlkv.layout import layout_of
+from rlkv.streaming import StreamingWindow
 
 MODULE_NAME = "rlkv_gates"
 
@@ -62,23 +67,27 @@ class Gates(nn.Module):
 def attach(model: PreTrainedModel, *, sink: int, recent: int) -> Gates:
     """Freezes the model and gives it gates; every forward pass then runs mixed attention.
 
-    The window is counted in tokens; see `rlkv.attention.StreamingWindow`.
+    The window is counted in tokens; see `rlkv.streaming.StreamingWindow`.
+
+    Raises:
+        UserError: if the model can't be served.
     """
+    layout = layout_of(model)
     enable(model)
-    config = model.config
-    gates = Gates(config.num_hidden_layers, config.num_key_value_heads, sink, recent)
+    gates = Gates(*layout.shape, sink, recent)
     gates.to(device=model.device)
     model.requires_grad_(False)
     model.add_module(MODULE_NAME, gates)
-    for module in attention_modules(model):
+    for row, index in enumerate(layout.gated):
+        module = model.get_submodule(layout.layers[index].module)
         # Past nn.Module.__setattr__, which would register the gates once more in each layer.
-        module.__dict__[GATES_ATTRIBUTE] = gates
+        module.__dict__[GATES_ATTRIBUTE] = (gates, row)
     return gates
 
 
 def detach(model: PreTrainedModel) -> None:
     """Removes the gates; the model is as it was before `attach`, still frozen."""
-    for module in attention_modules(model):
-        module.__dict__.pop(GATES_ATTRIBUTE, None)
+    for layer in layout_of(model).layers:
+        model.get_submodule(layer.module).__dict__.pop(GATES_ATTRIBUTE, None)
     if hasattr(model, MODULE_NAME):
         delattr(model, MODULE_NAME)

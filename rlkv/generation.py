@@ -13,10 +13,16 @@ from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import Cache
 
 from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
+from rlkv.layout import layout_of
 from rlkv.masks import HeadMask
+from rlkv.models import max_length
+
+PREFILL_CHUNK = 512
+"""Tokens of a prompt that are read at once."""
 
 REPETITION_WINDOW, REPETITION_DISTINCT = 400, 40
 """Stop when the last 400 tokens hold fewer than 40 distinct ones (as the paper's evaluation)."""
@@ -110,7 +116,7 @@ class _Run:
     def step(self, tokens: torch.Tensor) -> None:
         """Feeds tokens `[1, T]`, draws the next one."""
         start = time.perf_counter()
-        logits = self.model(input_ids=tokens, past_key_values=self.cache, logits_to_keep=1).logits
+        logits = prefill(self.model, tokens, self.cache)
         token = int(draw(logits[:, -1].float(), self.sampling, self.generator))
         if self.ids:  # the prompt's pass counts as time to first token, not as decoding
             self.seconds += time.perf_counter() - start
@@ -137,6 +143,18 @@ class _Run:
         )
 
 
+def prefill(
+    model: PreTrainedModel, ids: torch.Tensor, cache: Cache, chunk: int = PREFILL_CHUNK
+) -> torch.Tensor:
+    """Reads `ids` `[B, T]` into a cache, a chunk at a time; logits `[B, 1, vocabulary]`.
+
+    No layer ever holds keys of more than a chunk for its compressed heads.
+    """
+    for part in torch.split(ids, chunk, dim=1):
+        logits: torch.Tensor = model(input_ids=part, past_key_values=cache, logits_to_keep=1).logits
+    return logits
+
+
 def lockstep(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -151,9 +169,8 @@ def lockstep(
     with the same seed, so they agree until their logits differ. `stop` ends all of them after
     the current token; closing the iterator frees the caches.
     """
-    config = model.config
-    everything = HeadMask.full(config.num_hidden_layers, config.num_key_value_heads)
-    limit = config.max_position_embeddings
+    everything = HeadMask.full(*layout_of(model).shape)
+    limit = max_length(model.config)
     ends = end_tokens(model, tokenizer)
     prompt_ids = encode(tokenizer, prompt, limit).to(model.device)
     runs = [
@@ -247,6 +264,7 @@ def complete(
             max_new_tokens=max_new_tokens,
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
+            prefill_chunk_size=PREFILL_CHUNK,
         )
         new = out[:, inputs["input_ids"].shape[1] :]
         kv_bytes = 0 if cache is None else cache.nbytes // len(texts)

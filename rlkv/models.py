@@ -1,8 +1,6 @@
 """Loading models: the embedded one, a Hub id, a local folder or a GGUF file.
 
-A model is checked from its configuration alone before any weight is read. What may be loaded
-is a short list of decoder families whose attention goes through transformers' attention
-interface and whose layers all keep an ordinary KV cache.
+A model is checked from its configuration alone before any weight is read (`rlkv.layout`).
 """
 
 from __future__ import annotations
@@ -29,8 +27,9 @@ from transformers.utils.logging import disable_progress_bar
 from rlkv.attention import enable
 from rlkv.errors import UserError
 from rlkv.hub import require_reachable
+from rlkv.layout import Layout, Unserved, examine, layout_of
+from rlkv.masks import HeadMask
 
-FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
 EMBEDDED = "tracer"
 EMBEDDED_FOLDER = Path(__file__).resolve().parent.parent / "examples" / "models" / "tracer"
 
@@ -70,10 +69,7 @@ class ModelSpec:
 
     ref: str
     family: str
-    layers: int
-    query_heads: int
-    kv_heads: int
-    head_dim: int
+    layout: Layout
     itemsize: int
     """Bytes of one cached number."""
     max_length: int
@@ -84,17 +80,42 @@ class ModelSpec:
         return self.ref.rstrip("/").rsplit("/", 1)[-1]
 
     @property
+    def layers(self) -> int:
+        """Layers with full attention: those that have gates."""
+        return self.layout.shape[0]
+
+    @property
+    def kv_heads(self) -> int:
+        return self.layout.shape[1]
+
+    @property
     def group(self) -> int:
         """Query heads that share one KV head."""
-        return self.query_heads // self.kv_heads
+        return self.layout.layers[self.layout.gated[0]].group
+
+    @property
+    def query_heads(self) -> int:
+        return self.kv_heads * self.group
+
+    @property
+    def head_dim(self) -> int:
+        return self.layout.layers[self.layout.gated[0]].head_dim
 
     @property
     def gates(self) -> int:
         return self.layers * self.kv_heads
 
     def kv_bytes_per_token(self) -> int:
-        """Bytes that the full cache grows by with each token."""
+        """Bytes that the full cache grows by with each token, sliding layers aside."""
         return 2 * self.head_dim * self.itemsize * self.gates
+
+    def kv_bytes(self, mask: HeadMask, length: int, batch: int = 1) -> int:
+        """Bytes of keys and values of `batch` rows of `length` tokens, by the formula.
+
+        Layers with a sliding window of their own are counted with that.
+        """
+        gated = mask.kv_bytes(length, head_dim=self.head_dim, itemsize=self.itemsize, batch=batch)
+        return gated + batch * self.itemsize * self.layout.sliding_numbers(length)
 
 
 def read_spec(ref: str, dtype: torch.dtype | None = None) -> ModelSpec:
@@ -103,12 +124,13 @@ def read_spec(ref: str, dtype: torch.dtype | None = None) -> ModelSpec:
     Raises:
         UserError: if there is no such model or it can't be served, saying why.
     """
-    return _spec(ref, _checked(_read_config(ref), ref), dtype or default_dtype(default_device()))
+    config = _read_config(ref)
+    return _spec(ref, config, _served(config, ref), dtype or default_dtype(default_device()))
 
 
 def model_spec(model: PreTrainedModel) -> ModelSpec:
     """The spec of a loaded model."""
-    return _spec(model.name_or_path or "model", model.config, model.dtype)
+    return _spec(model.name_or_path or "model", model.config, layout_of(model), model.dtype)
 
 
 def load_model(
@@ -124,10 +146,11 @@ def load_model(
     Raises:
         UserError: if there is no such model or it can't be served, saying why.
     """
-    device = device or default_device()
+    device = checked_device(device) if device else default_device()
     dtype = dtype or default_dtype(device)
     disable_progress_bar()  # of checkpoint shards; the app and the command line show their own
-    config = _checked(_read_config(ref), ref)
+    config = _read_config(ref)
+    _served(config, ref)
     if ref.startswith("random:"):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -155,22 +178,53 @@ def default_device() -> str:
 
 
 def default_dtype(device: str) -> torch.dtype:
-    """bfloat16 where it is fast, float32 elsewhere."""
-    return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    """bfloat16 on CUDA (float16 on GPUs too old for it), float32 elsewhere."""
+    if not device.startswith("cuda"):
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _spec(ref: str, config: PreTrainedConfig, dtype: torch.dtype) -> ModelSpec:
-    heads = config.num_attention_heads
+def checked_device(name: str) -> str:
+    """A device name that torch knows and this machine has.
+
+    Raises:
+        UserError: if there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"There is no device '{name}' here: choose cpu, cuda or mps. ({_first_line(error)})"
+        ) from error
+    return name
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """float32, bfloat16 or float16 by name.
+
+    Raises:
+        UserError: for another name.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise UserError(f"There is no number format '{name}': choose one of {', '.join(known)}.")
+    return known[name]
+
+
+def _spec(ref: str, config: PreTrainedConfig, layout: Layout, dtype: torch.dtype) -> ModelSpec:
     return ModelSpec(
         ref=ref,
         family=config.model_type,
-        layers=config.num_hidden_layers,
-        query_heads=heads,
-        kv_heads=config.num_key_value_heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        layout=layout,
         itemsize=dtype.itemsize,
-        max_length=config.max_position_embeddings,
+        max_length=max_length(config),
     )
+
+
+def max_length(config: PreTrainedConfig) -> int:
+    """Tokens that the model reads at most."""
+    return int(config.get_text_config(decoder=True).max_position_embeddings)
 
 
 def _source(ref: str) -> tuple[str, dict[str, Any]]:
@@ -212,24 +266,15 @@ def _read_config(ref: str) -> PreTrainedConfig:
         ) from error
 
 
-def _checked(config: PreTrainedConfig, ref: str) -> PreTrainedConfig:
-    """Refuses what the split cache can't serve, before any weight is read."""
-    family = config.model_type
-    if family not in FAMILIES:
+def _served(config: PreTrainedConfig, ref: str) -> Layout:
+    """The model's layout; refuses what can't be served, before any weight is read."""
+    try:
+        return examine(config)
+    except Unserved as error:
         raise UserError(
-            f"'{ref}' is of the family '{family}', which is not supported. "
-            f"Choose a model of: {', '.join(FAMILIES)}."
-        )
-    layer_types = set(getattr(config, "layer_types", None) or ["full_attention"])
-    sliding = getattr(config, "sliding_window", None) is not None and (
-        family == "mistral" or "sliding_attention" in layer_types
-    )
-    if sliding:
-        raise UserError(
-            f"'{ref}' uses sliding-window attention, whose layers keep a short cache already. "
-            "Choose a model with full attention in every layer."
-        )
-    return config
+            f"'{ref}' ({config.model_type}) can't be served: {error}. Choose a decoder whose "
+            "layers keep an ordinary KV cache, such as Llama, Qwen3, Mistral, Phi-3 or Gemma 3."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

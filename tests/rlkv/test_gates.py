@@ -2,17 +2,17 @@ import pytest
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from rlkv.attention import StreamingWindow, rlkv_attention
+from rlkv.attention import rlkv_attention
 from rlkv.cache import SplitHeadCache
 from rlkv.gates import Gates, attach, detach
 from rlkv.masks import HeadMask
+from rlkv.streaming import StreamingWindow
 from tests.rlkv.families import (
     CONFIGS,
     KV_HEADS,
     LAYERS,
     DensePerHead,
     batch,
-    causal_mask,
     streaming_mask,
     tiny,
 )
@@ -37,7 +37,7 @@ def test_all_ones_are_the_stock_model(family: str, pads: str) -> None:
     real = inputs["attention_mask"].bool()
     model, _ = gated(family, torch.ones(LAYERS, KV_HEADS))
     got = model(**inputs).logits
-    want = tiny(family, "sdpa")(**inputs).logits
+    want = tiny(family, "stock")(**inputs).logits
     torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
 
 
@@ -101,10 +101,11 @@ def test_every_gate_gets_a_gradient_and_the_model_none() -> None:
 
 
 def test_the_window_ends_where_it_should() -> None:
-    """The mask of the rule, cell by cell, with two rows that start at different columns."""
+    """The rule cell by cell, with rows that start at different columns."""
     attention = batch(2, 20, [0, 4])["attention_mask"]
-    window = StreamingWindow(SINK, RECENT)
-    got = window.mask(causal_mask(attention)[:, None], 20, 20)[:, 0]
+    column = torch.arange(20)
+    position = column - torch.tensor([[0], [4]])
+    got = StreamingWindow(SINK, RECENT).visible(position[:, :, None], position[:, None])
     want = streaming_mask(attention, SINK, RECENT)
     real = attention.bool()
     assert torch.equal(got[real], want[real])
@@ -129,7 +130,7 @@ def test_clamp_and_disable() -> None:
     with gates.disabled():
         stock = model(**inputs).logits
     assert (off - stock).abs().max() > 0.1
-    torch.testing.assert_close(stock, tiny("llama", "sdpa")(**inputs).logits)
+    torch.testing.assert_close(stock, tiny("llama", "stock")(**inputs).logits)
     torch.testing.assert_close(model(**inputs).logits, off)
 
 
@@ -142,7 +143,7 @@ def test_detach_leaves_nothing_behind() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
     inputs = batch(1, 40)
     torch.testing.assert_close(
-        model(**inputs).logits, tiny("qwen3", "sdpa")(**inputs).logits, atol=1e-6, rtol=1e-6
+        model(**inputs).logits, tiny("qwen3", "stock")(**inputs).logits, atol=1e-6, rtol=1e-6
     )
 
 
