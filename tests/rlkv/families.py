@@ -70,23 +70,26 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "gpt_oss": GptOssConfig(**_HYBRID, **_EXPERTS),
 }
 
+WIDE_HEADS = {"qwen3", "qwen3_moe", "gemma2", "gemma3", "gpt_oss", "gpt2"}
+"""Head size 16; the others 8."""
 STOCK = {"gemma2": "eager", "gpt_oss": "eager"}
 """transformers' own attention, where SDPA can't do it."""
 
 
-def tiny(family: str, attention: str = "rlkv") -> PreTrainedModel:
-    """The family's random model; the same weights at every call. "stock" is transformers' own."""
+def tiny(family: str, attention: str = "rlkv", **changes: Any) -> PreTrainedModel:
+    """The family's random model; the same weights at every call. "stock" is transformers' own.
+
+    `changes` are made to its configuration.
+    """
     if attention == "stock":
         attention = STOCK.get(family, "sdpa")
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(deepcopy(CONFIGS[family]), dtype=torch.float32)
+    config = deepcopy(CONFIGS[family])
+    for name, value in changes.items():
+        setattr(config, name, value)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.set_attn_implementation(attention)
     return model.eval().requires_grad_(False)
-
-
-def head_dim(family: str) -> int:
-    """Numbers of one key."""
-    return 16 if "head_dim" in CONFIGS[family].to_dict() or family == "gpt2" else 8
 
 
 def batch(rows: int, length: int, pads: list[int] | None = None) -> dict[str, torch.Tensor]:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -34,13 +36,20 @@ def head_mask(name: str, sink: int = SINK, recent: int = RECENT) -> HeadMask:
     return HeadMask(kept.astype(np.float32), kept, sink=sink, recent=recent)
 
 
-def dense_logits(family: str, mask: HeadMask, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def reference_model(
+    family: str, mask: HeadMask, inputs: dict[str, torch.Tensor], **changes: Any
+) -> PreTrainedModel:
+    """The family's model with dense attention per head, for these inputs alone."""
     reference = DensePerHead(
         torch.from_numpy(mask.kept.copy()), mask.sink, mask.recent, inputs["attention_mask"]
     )
     AttentionInterface.register("dense_reference", reference)
     AttentionMaskInterface.register("dense_reference", sdpa_mask)
-    return tiny(family, "dense_reference")(**inputs, use_cache=False).logits
+    return tiny(family, "dense_reference", **changes)
+
+
+def dense_logits(family: str, mask: HeadMask, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    return reference_model(family, mask, inputs)(**inputs, use_cache=False).logits
 
 
 def split_logits(

@@ -18,6 +18,7 @@ from tests.rlkv.test_cache import dense_logits, head_mask, split_logits_at
 
 ROWS = 3
 MODEL = tiny("llama")
+MODELS = {family: tiny(family) for family in ("llama", "qwen3", "gemma2", "gpt_oss")}
 
 heads = st.lists(st.booleans(), min_size=LAYERS * KV_HEADS, max_size=LAYERS * KV_HEADS)
 windows = st.tuples(st.integers(0, 5), st.integers(1, 9))
@@ -44,20 +45,23 @@ def mask_of(kept: list[bool], window: tuple[int, int]) -> HeadMask:
 class Talk:
     """A cache and all that it has been fed, to compare with one dense pass."""
 
-    model: PreTrainedModel
+    family: str
     mask: HeadMask
     pads: list[int]
     generator: torch.Generator
+    model: PreTrainedModel = field(init=False)
     ids: torch.Tensor = field(init=False)
     cache: SplitHeadCache = field(init=False)
     got: list[torch.Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.model = MODELS[self.family]
+        self.cache = SplitHeadCache(self.model, self.mask)
         self.reset()
 
     def reset(self) -> None:
         self.ids = torch.empty(len(self.pads), 0, dtype=torch.long)
-        self.cache = SplitHeadCache(self.model, self.mask)
+        self.cache.reset()
         self.got = []
 
     def attention(self) -> torch.Tensor:
@@ -89,7 +93,7 @@ class Talk:
         if not self.got:
             return
         inputs = self.inputs()
-        want = dense_logits("llama", self.mask, inputs)
+        want = dense_logits(self.family, self.mask, inputs)
         real = inputs["attention_mask"].bool()
         torch.testing.assert_close(torch.cat(self.got, 1)[real], want[real], atol=1e-5, rtol=1e-5)
 
@@ -113,15 +117,22 @@ class Talk:
         self.ids, self.got = ids, got
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(kept=heads, window=windows, pads=pads, actions=actions)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    family=st.sampled_from(sorted(MODELS)),
+    kept=heads,
+    window=windows,
+    pads=pads,
+    actions=actions,
+)
 def test_any_sequence_equals_the_dense_reference(
+    family: str,
     kept: list[bool],
     window: tuple[int, int],
     pads: list[int],
     actions: list[tuple[str, int | list[int]]],
 ) -> None:
-    talk = Talk(MODEL, mask_of(kept, window), pads, torch.Generator().manual_seed(0))
+    talk = Talk(family, mask_of(kept, window), pads, torch.Generator().manual_seed(0))
     for name, value in actions:
         if name == "reset":
             talk.reset()

@@ -1,0 +1,75 @@
+"""The paths of grouped attention against scores written out."""
+
+import pytest
+import torch
+
+from rlkv import grouped
+from rlkv.grouped import ScoreRule, grouped_attention, key_parts
+
+
+def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Causal attention by definition."""
+    scores = torch.einsum("bhgtd,bhkd->bhgtk", query, key) * query.shape[-1] ** -0.5
+    length, keys = scores.shape[-2:]
+    visible = torch.ones(length, keys, dtype=torch.bool).tril(keys - length)
+    weights = scores.masked_fill(~visible, float("-inf")).softmax(-1)
+    return torch.einsum("bhgtk,bhkd->bhgtd", weights, value)
+
+
+def tensors(heads: int, group: int, length: int, keys: int) -> list[torch.Tensor]:
+    torch.manual_seed(keys)
+    return [
+        torch.randn(2, heads, group, length, 16),
+        torch.randn(2, heads, keys, 16),
+        torch.randn(2, heads, keys, 16),
+    ]
+
+
+@pytest.mark.parametrize("length", [1, 2, 37])
+@pytest.mark.parametrize("group", [1, 3])
+@pytest.mark.parametrize("keys", [37, 50])
+def test_every_path_is_causal_attention(length: int, group: int, keys: int) -> None:
+    given = tensors(3, group, length, keys)
+    got = grouped_attention(*given, None, ScoreRule())
+    torch.testing.assert_close(got, plain(*given), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [2, 7, 16])
+@pytest.mark.parametrize("keys", [1024, 1025, 1100, 2047])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_keys_in_parts_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, threads: int, keys: int, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(grouped, "MIN_PART", 64)
+    given = tensors(3, 2, 1, keys)
+    stored = [torch.randn(2, 3, keys + 9, 16) for _ in range(2)]  # views, as from a store
+    for store, x in zip(stored, given[1:], strict=True):
+        store[:, :, :keys] = x
+    views = [store.to(dtype)[:, :, :keys] for store in stored]
+    assert threads == 2 or key_parts(6, keys, threads) > 1
+    got = grouped_attention(given[0].to(dtype), *views, None, ScoreRule())
+    assert got.dtype == dtype
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(got.float(), plain(*given), atol=tolerance, rtol=tolerance)
+
+
+def test_keys_are_cut_only_where_a_thread_would_idle() -> None:
+    assert key_parts(heads=3, keys=4096, threads=2) == 2
+    assert key_parts(heads=1, keys=4096, threads=2) == 2
+    assert key_parts(heads=2, keys=4096, threads=2) == 1
+    assert key_parts(heads=8, keys=65536, threads=2) == 1
+    assert key_parts(heads=3, keys=900, threads=2) == 1
+    assert key_parts(heads=1, keys=65536, threads=1) == 1
+    assert key_parts(heads=2, keys=65536, threads=16) == 8
+
+
+def test_attention_in_parts_is_never_used_for_gradients() -> None:
+    """The merge of parts has no gradient for the log-sum-exp."""
+    query, key, value = tensors(3, 2, 1, 2048)
+    query.requires_grad_(True)
+    out = grouped_attention(query, key, value, None, ScoreRule())
+    out.square().sum().backward()
+    got, query.grad = query.grad, None
+    plain(query, key, value).square().sum().backward()
+    torch.testing.assert_close(got, query.grad, atol=1e-5, rtol=1e-4)
