@@ -134,19 +134,21 @@ def model_spec(model: PreTrainedModel) -> ModelSpec:
 
 
 def load_model(
-    ref: str, *, device: str | None = None, dtype: torch.dtype | None = None
+    ref: str, *, device: str | None = None, dtype: torch.dtype | str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Loads a model for inference or gate training: frozen, in eval mode, ready for any mask.
 
     Args:
         ref: `tracer`, a Hub id, a local folder, a .gguf file, or `random:SHAPE`.
-        device: CUDA or Apple GPU if there is one, else the CPU.
-        dtype: bfloat16 on CUDA, float32 elsewhere.
+        device: `cpu`, `cuda`, `mps`; None or `auto` is a GPU if there is one, else the CPU.
+        dtype: or its name; None or `auto` is bfloat16 on CUDA, float32 elsewhere.
 
     Raises:
         UserError: if there is no such model or it can't be served, saying why.
     """
-    device = checked_device(device) if device else default_device()
+    device = checked_device(device) if device and device != "auto" else default_device()
+    if isinstance(dtype, str):
+        dtype = None if dtype == "auto" else dtype_named(dtype)
     dtype = dtype or default_dtype(device)
     disable_progress_bar()  # of checkpoint shards; the app and the command line show their own
     config = _read_config(ref)
@@ -191,8 +193,7 @@ def checked_device(name: str) -> str:
         UserError: if there is no such device here.
     """
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=torch.device(name))
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"There is no device '{name}' here: choose cpu, cuda or mps. ({_first_line(error)})"

@@ -6,13 +6,13 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from rlkv.commands.common import Result, add, mask_option, say_for
+from rlkv.commands.common import Result, add, mask_option, model_options, say_for
 
 
 def add_parser(commands: Any) -> None:
     parser = add(commands, "chat", chat, "answer one question with the full and the split cache")
     parser.add_argument("prompt", help='the question, e.g. "a=3; b=4; c:a+b; ?c"')
-    parser.add_argument("--model", default="tracer", help="see `train`")
+    model_options(parser)
     parser.add_argument("--mask", help="folder, .zip, .tsv or Hub repo; none: full cache only")
     parser.add_argument("--sparsity", type=float, help="cut; default: the mask's own")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer")
@@ -29,7 +29,7 @@ def chat(options: argparse.Namespace) -> Result:
     sampling = Sampling(
         max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed
     )
-    model, tokenizer = load_model(options.model)
+    model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
     masks = [None] if mask is None else [None, mask]
     *_, sides = lockstep(model, tokenizer, options.prompt, masks, sampling)
     result: Result = {}

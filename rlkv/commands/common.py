@@ -24,6 +24,15 @@ def say_for(options: argparse.Namespace) -> Callable[[str], None]:
     return lambda text: print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
 
 
+def model_options(parser: argparse.ArgumentParser) -> None:
+    """`--model`, `--device` and `--dtype`."""
+    parser.add_argument("--model", default="tracer", help="see `train`")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, mps (default: the fastest)")
+    parser.add_argument(
+        "--dtype", default="auto", help="float32, bfloat16, float16 (default: by the device)"
+    )
+
+
 def mask_option(options: argparse.Namespace) -> Any:
     """The mask of `--mask` at the cut of `--sparsity`, or None."""
     from rlkv.masks import HeadMask

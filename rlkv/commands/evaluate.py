@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from rlkv.commands.common import Result, add, mask_option, say_for
+from rlkv.commands.common import Result, add, mask_option, model_options, say_for
 from rlkv.errors import UserError
 
 
 def add_parser(commands: Any) -> None:
     parser = add(commands, "eval", evaluate, "measure a mask's accuracy against the full cache")
-    parser.add_argument("--model", default="tracer", help="see `train`")
+    model_options(parser)
     parser.add_argument("--task", default="tracing", help="task to draw problems from")
     parser.add_argument("--mask", help="folder, .zip, .tsv or Hub repo; none: full cache only")
     parser.add_argument("--sparsity", type=float, help="cut; default: the mask's own")
@@ -32,7 +32,7 @@ def evaluate(options: argparse.Namespace) -> Result:
         raise UserError("--n must be at least 1.")
     task = get_task(options.task)
     mask = mask_option(options)
-    model, tokenizer = load_model(options.model)
+    model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
     spec = model_spec(model)
     full = HeadMask.full(spec.layers, spec.kv_heads)
     if options.random is not None:

@@ -90,6 +90,14 @@ class TrainConfig(BaseModel):
         ge=0,
         le=10_000,
     )
+    device: str = Field(
+        "auto", title="Device", description="cpu, cuda or mps; auto is the fastest at hand"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        title="Number format",
+        description="Of the model's weights; auto is bfloat16 on CUDA, float32 elsewhere",
+    )
     save_every: int = Field(
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )

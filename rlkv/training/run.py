@@ -62,7 +62,7 @@ def train(config: TrainConfig, folder: Path, observer: Observer) -> HeadMask:
     """
     task = get_task(config.task)
     observer.event(f"Loading {config.model}")
-    model, tokenizer = load_model(config.model)
+    model, tokenizer = load_model(config.model, device=config.device, dtype=config.dtype)
     problems = _pool(model, tokenizer, task, config, folder, observer)
     gates = gates_module.attach(model, sink=config.sink, recent=config.recent)
     try:

@@ -77,7 +77,9 @@ def test_bfloat16_stays_within_two_percent(family: str) -> None:
     """
     inputs = batch(2, LENGTH, [0, 5])
     mask = head_mask("mixed")
-    experts = {"num_experts_per_tok": 4} if hasattr(CONFIGS[family], "num_experts_per_tok") else {}
+    experts: dict[str, Any] = {}
+    if hasattr(CONFIGS[family], "num_experts_per_tok"):
+        experts["num_experts_per_tok"] = 4
     model = tiny(family, **experts).to(torch.bfloat16)
     got = split_logits(model, SplitHeadCache(model, mask), inputs, CHUNKS["turns"]).float()
     reference = reference_model(family, mask, inputs, **experts)
@@ -127,7 +129,7 @@ def test_a_chunked_prompt_is_the_same_in_generate() -> None:
 def test_beam_search_is_refused() -> None:
     model = tiny("llama")
     cache = SplitHeadCache(model, head_mask("half"))
-    with pytest.raises(UserError, match="Beam search .* use greedy decoding or sampling"):
+    with pytest.raises(UserError, match=r"Beam search .* use greedy decoding or sampling"):
         model.generate(
             batch(2, 9)["input_ids"],
             past_key_values=cache,

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
+from rlkv.masks import HeadMask
 from rlkv.models import EMBEDDED_FOLDER, load_model, model_spec, read_spec
 from tests.rlkv.families import tiny
 
@@ -79,3 +81,27 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(UserError, match="can't be loaded"):
         load_model(str(tmp_path))
+
+
+def test_device_and_number_format_can_be_set() -> None:
+    model, _ = load_model("tracer", device="cpu", dtype="bfloat16")
+    assert (model.device.type, model.dtype) == ("cpu", torch.bfloat16)
+    with pytest.raises(UserError, match="no device 'cuda:77' here"):
+        load_model("tracer", device="cuda:77")
+    with pytest.raises(UserError, match="choose one of float32, bfloat16, float16"):
+        load_model("tracer", dtype="int4")
+
+
+def test_bytes_of_a_hybrid_count_its_sliding_layers(tmp_path: Path) -> None:
+    tiny("gemma3").save_pretrained(tmp_path)
+    load_model("tracer")[1].save_pretrained(tmp_path)
+    model, _ = load_model(str(tmp_path))
+    spec = model_spec(model)
+    assert (spec.layers, spec.kv_heads, spec.query_heads) == (3, 4, 8)
+    mask = HeadMask.random(3, 4, sparsity=0.5, seed=0, sink=2, recent=8)
+    cache = SplitHeadCache(model, mask)
+    model(torch.randint(2, 97, (3, 104)), past_key_values=cache)
+    assert cache.nbytes == spec.kv_bytes(mask, 104, batch=3)
+    n_ring = 12 - mask.n_kept
+    numbers = 2 * 16 * (mask.n_kept * 104 + n_ring * 10 + 2 * 4 * 6)
+    assert cache.nbytes == 3 * 4 * numbers

@@ -15,11 +15,11 @@ from tests.rlkv.test_cache import head_mask
 LENGTH = 1600
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the largest last two dimensions of any tensor that an operation returns."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.square = 0
 
     def __torch_dispatch__(
