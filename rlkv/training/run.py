@@ -221,6 +221,7 @@ def _mask(
             "head_dim": spec.head_dim,
             "itemsize": spec.itemsize,
             "query_heads": spec.query_heads,
+            "layer_ids": list(spec.layout.gated),
         },
     )
 

@@ -1,6 +1,8 @@
 """What a model's code says of its attention, and what is refused."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,20 +32,32 @@ def test_hybrids_have_gates_on_full_layers_alone(family: str) -> None:
     assert layout.sliding_numbers(100) == 2 * (2 * 16 * KV_HEADS * 6)
 
 
-SERVED = [
-    "cohere", "ernie4_5", "exaone4", "gemma", "glm4", "gpt_neox", "granite", "helium", "llama",
-    "mixtral", "olmo2", "olmo3", "opt", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3",
-    "qwen3_moe", "seed_oss", "smollm3", "starcoder2",
-]  # fmt: skip
-"""Named in the documentation; at the sizes of the released models."""
+DOCS = (Path(__file__).parent.parent.parent / "docs" / "models.md").read_text()
 
 
-@pytest.mark.parametrize("family", SERVED)
-def test_full_size_models_are_examined_at_once(family: str) -> None:
+def documented(heading: str) -> list[str]:
+    """The kinds of model that docs/models.md lists under one or more bold headings."""
+    entries = re.findall(rf"- \*\*{heading}.*?:\*\*(.*?)(?=\n- |\n\n)", DOCS, re.DOTALL)
+    return re.findall(r"`(\w+)`", " ".join(entries))
+
+
+@pytest.mark.parametrize("family", documented("Served"))
+def test_documented_models_are_served_and_examined_at_once(family: str) -> None:
     begun = time.monotonic()
     layout = examine(AutoConfig.for_model(family))
     assert layout.gated
     assert time.monotonic() - begun < 10  # a fraction of a second on an idle machine
+
+
+@pytest.mark.parametrize("family", documented("Refused"))
+def test_documented_refusals(family: str) -> None:
+    with pytest.raises(Unserved):
+        examine(AutoConfig.for_model(family))
+
+
+def test_the_documented_lists_are_there() -> None:
+    assert len(documented("Served")) > 40
+    assert len(documented("Refused")) > 10
 
 
 @pytest.mark.parametrize(

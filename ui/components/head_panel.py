@@ -38,9 +38,18 @@ def head_panel(mask: HeadMask, cell: tuple[int, int], size: HeadSize | None, cur
     )
     return (
         f'<div class="one" data-head="{layer}.{head}"><h2>Head {layer}.{head} {kind}</h2>'
-        f'<p class="sub">Layer {layer}, KV head {head}</p><table>{table}</table>'
+        f'<p class="sub">{_place(mask, layer)}, KV head {head}</p><table>{table}</table>'
         f"{_history(curve)}</div>"
     )
+
+
+def _place(mask: HeadMask, layer: int) -> str:
+    """In a hybrid, row r of the mask is the r-th layer with full attention."""
+    ids = mask.info.get("layer_ids")
+    if not isinstance(ids, list) or len(ids) != mask.layers or not isinstance(ids[layer], int):
+        return f"Layer {layer}"
+    hybrid = ids != list(range(mask.layers))
+    return f"Row {layer}, layer {ids[layer]} of the model" if hybrid else f"Layer {layer}"
 
 
 def _weights(mask: HeadMask, head: int, kept: bool, size: HeadSize | None) -> list[tuple[str, str]]:
