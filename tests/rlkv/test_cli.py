@@ -78,24 +78,6 @@ def test_chat_answers_with_both_caches(
     assert "KV bytes" in capsys.readouterr().out
 
 
-def test_bench_measures_bytes_and_speed(capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(
-        capsys, "bench", "--model", "tracer", "--contexts", "100,700", "--sparsity", "0.5",
-        "--new-tokens", "5", "--batch", "2",
-    )  # fmt: skip
-    short, long = result["rows"]
-    assert (short["context"], long["context"]) == (100, 700)
-    for row in (short, long):
-        assert row["kv_bytes_formula"] <= row["kv_bytes"] <= 1.1 * row["kv_bytes_formula"]
-        assert row["kv_bytes"] < row["kv_bytes_full"]
-        assert row["kv_bytes_stock"] == 2 * 2 * 32 * 16 * 4 * (row["context"] + 5)
-        assert all(value > 0 for name, value in row.items() if "per_s" in name)
-    # The random model's window is the published 16 + 64.
-    assert (result["sink"], result["recent"]) == (16, 64)
-    assert main(["bench", "--model", "tracer", "--contexts", "32", "--new-tokens", "2"]) == 0
-    assert "| decode tok/s |" in capsys.readouterr().out
-
-
 def test_mask_show_convert_and_diff(
     capsys: pytest.CaptureFixture[str], mask_folder: str, tmp_path: Path
 ) -> None:
@@ -139,9 +121,6 @@ def test_doctor_fails_on_a_data_folder_that_is_none(
         (["train", "--out", "x", "--preset", "best"], "no preset 'best'"),
         (["train", "--out", "x", "--model", "no/model"], "no/model"),
         (["chat", ""], "question first"),
-        (["bench", "--model", "tracer", "--contexts", "2000"], "at most 1024"),
-        (["bench", "--model", "tracer", "--contexts", "0"], "at least 1"),
-        (["bench", "--contexts", "many"], "whole numbers"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(

@@ -1,0 +1,1 @@
+"""Memory and speed of the split cache against our own full cache and transformers' caches."""

@@ -1,0 +1,109 @@
+"""Contenders that take turns, so that whatever else the machine does hits them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from random import Random
+
+import torch
+from transformers import PreTrainedModel
+
+from rlkv.benchmark.contenders import Contender
+
+PREFILL_CHUNK = 512
+"""Tokens of the prompt that a row is fed at a time."""
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def chunks(ids: torch.Tensor) -> Iterator[torch.Tensor]:
+    """`[batch, tokens]` in pieces of at most `PREFILL_CHUNK` tokens."""
+    for at in range(0, ids.shape[1], PREFILL_CHUNK):
+        yield ids[:, at : at + PREFILL_CHUNK]
+
+
+class Run:
+    """One contender's cache on the way through a text, and the seconds that it took."""
+
+    def __init__(self, model: PreTrainedModel, contender: Contender, capacity: int) -> None:
+        self.model = model
+        self.contender = contender
+        self.cache = contender.make(capacity)
+        self.chunk_s: list[float] = []
+        self.token_s: list[float] = []
+
+    def fill(self, ids: torch.Tensor, new_tokens: int) -> None:
+        """Without waiting for others: feeds `[batch, tokens]`, then decodes some."""
+        for chunk in chunks(ids):
+            self.prefill(chunk)
+        for _ in range(new_tokens):
+            self.decode(ids[:, :1])
+
+    def prefill(self, chunk: torch.Tensor) -> None:
+        self.chunk_s.append(self._step(chunk))
+
+    def decode(self, token: torch.Tensor, **inputs: torch.Tensor) -> None:
+        self.token_s.append(self._step(token, **inputs))
+
+    def _step(self, ids: torch.Tensor, **inputs: torch.Tensor) -> float:
+        """Feeds `[batch, tokens]`; seconds."""
+        # The model reads the name at every call; the switch is no part of the time.
+        self.model.config._attn_implementation = self.contender.attention
+        begun = time.perf_counter()
+        self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1, **inputs)
+        synchronise(ids.device)
+        return time.perf_counter() - begun
+
+    @property
+    def nbytes(self) -> int:
+        return self.contender.nbytes(self.cache)
+
+    def prefill_speed(self, tokens: int) -> float:
+        """Tokens/s, for `tokens` over the whole batch."""
+        return tokens / sum(self.chunk_s)
+
+    def decode_speed(self, batch: int) -> float:
+        """Tokens/s of the whole batch, by the median step."""
+        return batch / statistics.median(self.token_s)
+
+
+class Race:
+    """Runs that advance together, in a new random order at every turn.
+
+    A fixed order would give each run the same predecessor, and with it always the same state of
+    the processor's caches. `drop` is told of a contender that failed and may be left out.
+    """
+
+    def __init__(self, runs: list[Run], drop: Callable[[Contender, Exception], None]) -> None:
+        self.runs = runs
+        self._drop = drop
+        self._random = Random(0)
+
+    def prefill(self, ids: torch.Tensor) -> None:
+        """Feeds `[batch, tokens]`, chunk by chunk in turns."""
+        for chunk in chunks(ids):
+            self.turn(partial(Run.prefill, chunk=chunk))
+
+    def decode(self, token: torch.Tensor, count: int) -> None:
+        """Feeds the same `[batch, 1]` `count` times, token by token in turns."""
+        for _ in range(count):
+            self.turn(partial(Run.decode, token=token))
+
+    def turn(self, step: Callable[[Run], None]) -> None:
+        for run in self._random.sample(self.runs, len(self.runs)):
+            try:
+                step(run)
+            except Exception as error:
+                if not run.contender.optional:
+                    raise
+                self.runs.remove(run)
+                self._drop(run.contender, error)
