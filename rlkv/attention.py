@@ -12,8 +12,7 @@ and masks share one model:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -37,8 +36,7 @@ Attend = Callable[
 """Grouped query, key, value, mask, row starts -> output shaped like the query."""
 
 
-@dataclass(frozen=True)
-class NewTokens:
+class NewTokens(NamedTuple):
     """What a split cache hands to the attention function in place of the keys."""
 
     layer: SplitLayer
@@ -156,6 +154,9 @@ def _grouped(query: torch.Tensor, kv_heads: int) -> torch.Tensor:
 
 def _ungrouped(out: torch.Tensor) -> torch.Tensor:
     """`[B, kv_heads, G, T, D]` to the `[B, T, heads, D]` that models expect."""
+    batch, kv_heads, group, length, dim = out.shape
+    if length == 1:
+        return out.reshape(batch, 1, kv_heads * group, dim)
     return out.flatten(1, 2).transpose(1, 2).contiguous()
 
 

@@ -51,7 +51,7 @@ class Store:
     def first(self, tokens: int) -> torch.Tensor:
         """A view of the first `tokens` slots, `[2, B, heads, tokens, D]`."""
         assert self.data is not None
-        return self.data[:, :, :, :tokens]
+        return self.data.narrow(3, 0, tokens)
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given batch rows, in that order, in storage of their own."""
@@ -78,8 +78,9 @@ class SplitHeadLayer(CacheLayerMixin):
         self.clock = clock
         # Kept heads first; the inverse puts outputs back into the model's order.
         order = (~kept).int().argsort(stable=True)
-        n_full = int(kept.sum())
-        self.full_heads, self.ring_heads = order[:n_full], order[n_full:]
+        self.n_full = int(kept.sum())
+        self.n_ring = len(kept) - self.n_full
+        self.full_heads, self.ring_heads = order[: self.n_full], order[self.n_full :]
         self.inverse = order.argsort()
         self.reset()
 
@@ -139,9 +140,9 @@ class SplitHeadLayer(CacheLayerMixin):
             raise UserError("A split cache needs plain causal attention, not a mask of one's own.")
         self.clock.tick(self.seen, length, mask)
         both = torch.stack((new.keys, new.values))
-        if not len(self.ring_heads):
+        if not self.n_ring:
             return self._attend_full(query, both, mask, rule)
-        if not len(self.full_heads):
+        if not self.n_full:
             return self._attend_ring(query, both, rule)
         full, ring = self.full_heads, self.ring_heads
         outs = [
@@ -159,8 +160,9 @@ class SplitHeadLayer(CacheLayerMixin):
     ) -> torch.Tensor:
         self.full.reserve(self.seen, new)
         held = self.full.first(self.seen)
-        held[:, :, :, self.seen - new.shape[3] :] = new
-        return grouped_attention(query, held[0], held[1], mask, rule)
+        held.narrow(3, self.seen - new.shape[3], new.shape[3]).copy_(new)
+        key, value = held.unbind()
+        return grouped_attention(query, key, value, mask, rule)
 
     def _attend_ring(self, query: torch.Tensor, new: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         length = new.shape[3]
@@ -181,11 +183,12 @@ class SplitHeadLayer(CacheLayerMixin):
         self.ring.reserve(ring.held, new, limit=self.window.sink + self.window.recent)
         held = self.ring.first(ring.held)
         if isinstance(ring.slot, int):
-            held[:, :, :, ring.slot] = new[:, :, :, 0]
+            held.narrow(3, ring.slot, 1).copy_(new)
         else:
             rows = torch.arange(len(ring.slot), device=new.device)
             held[:, rows, :, ring.slot] = new[:, :, :, 0].transpose(0, 1)
-        return grouped_attention(query, held[0], held[1], ring.mask, rule)
+        key, value = held.unbind()
+        return grouped_attention(query, key, value, ring.mask, rule)
 
     def _prefill_ring(
         self, query: torch.Tensor, new: torch.Tensor, ring: Ring, rule: ScoreRule

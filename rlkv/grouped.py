@@ -8,7 +8,7 @@ no mask of queries x keys is ever built whole.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -19,8 +19,7 @@ MIN_PART = 512
 """Keys below which cutting a head into parts costs more than it gains."""
 
 
-@dataclass(frozen=True)
-class ScoreRule:
+class ScoreRule(NamedTuple):
     """How a layer turns query-key products into weights."""
 
     scaling: float | None = None
@@ -39,7 +38,7 @@ class ScoreRule:
         """The rule for some KV heads, by index."""
         if self.sink_logits is None:
             return self
-        return replace(self, sink_logits=self.sink_logits[heads])
+        return self._replace(sink_logits=self.sink_logits[heads])
 
 
 def grouped_attention(

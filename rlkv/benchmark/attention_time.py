@@ -15,7 +15,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from rlkv.attention import NAME
 from rlkv.benchmark.race import Race, Run, synchronise
 
-TOKENS = 8
+TOKENS = 16
 
 
 class Stopwatch:

@@ -31,6 +31,7 @@ def bench(
     batches: Sequence[int] = (1,),
     new_tokens: int = 32,
     with_others: bool = True,
+    reads: bool = True,
     progress: Callable[[str], None] = _silent,
     note: Callable[[str], None] = _silent,
 ) -> Iterator[Row]:
@@ -42,6 +43,7 @@ def bench(
         contexts: prompt lengths in tokens.
         new_tokens: tokens decoded after the prompt.
         with_others: transformers' further caches too, not only the stock one.
+        reads: False fills the caches with random numbers instead of reading a prompt.
         progress: told what is measured next.
         note: told which contender was left out and why.
 
@@ -50,7 +52,7 @@ def bench(
             is too small.
     """
     _check_lengths(model, contexts, batches, new_tokens)
-    measuring = Measuring(model, new_tokens, with_others, note)
+    measuring = Measuring(model, new_tokens, with_others, reads, note)
     with _old_objects_unvisited():
         for batch, context in product(batches, contexts):
             peaks: dict[str, int | None] = {}

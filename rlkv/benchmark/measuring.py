@@ -13,7 +13,9 @@
 4. Attention alone: some further tokens for our two caches, with a stopwatch around the
    attention function (`attention_time`).
 
-The prompt is random tokens: how long the work takes does not depend on what they say.
+The prompt is random tokens: how long the work takes does not depend on what they say. Where only
+decoding is asked for, caches are filled with random keys and values instead of reading a prompt,
+which takes seconds where a large model takes an hour; prefill and peak then go unmeasured.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Measuring:
         model: PreTrainedModel,
         new_tokens: int,
         with_others: bool,
+        reads: bool,
         note: Callable[[str], None],
     ) -> None:
         self.model = model
@@ -55,6 +58,7 @@ class Measuring:
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.new_tokens = new_tokens
         self.with_others = with_others
+        self.reads = reads
         self._note = note
         self._noted: set[str] = set()
         for weight in model.parameters():
@@ -73,7 +77,7 @@ class Measuring:
             contenders += others(self.model)
         contenders = [each for each in contenders if self._alone(each, ids, peaks)]
         capacity = context + self.new_tokens
-        race = Race([Run(self.model, each, capacity) for each in contenders], self._left_out)
+        race = Race([self._run(each, capacity) for each in contenders], self._left_out)
         race.prefill(ids)
         race.decode(ids[:, :1], self.new_tokens)
         numbers = {run.contender.name: _numbers(run, ids, peaks) for run in race.runs}
@@ -104,11 +108,17 @@ class Measuring:
     def _warm_up(self, contender: Contender, ids: torch.Tensor) -> None:
         last = ids.shape[1] % PREFILL_CHUNK or PREFILL_CHUNK
         few = ids[:, : PREFILL_CHUNK + last]
-        Run(self.model, contender, few.shape[1] + WARM_UP_TOKENS).fill(few, WARM_UP_TOKENS)
+        self._run(contender, few.shape[1] + WARM_UP_TOKENS).fill(few, WARM_UP_TOKENS)
+
+    def _run(self, contender: Contender, capacity: int) -> Run:
+        return Run(self.model, contender, capacity, self.reads)
 
     def _peak(self, contender: Contender, ids: torch.Tensor) -> int | None:
+        if not self.reads:
+            return None
+
         def work() -> None:
-            run = Run(self.model, contender, ids.shape[1] + self.new_tokens)
+            run = self._run(contender, ids.shape[1] + self.new_tokens)
             run.fill(ids, min(PEAK_TOKENS, self.new_tokens))
 
         return peak_growth(self.model.device, work)

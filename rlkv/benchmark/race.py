@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from rlkv.attention import NewTokens
 from rlkv.benchmark.contenders import Contender
+from rlkv.grouped import ScoreRule
+from rlkv.layout import layout_of
 
 PREFILL_CHUNK = 512
 """Tokens of the prompt that a row is fed at a time."""
@@ -34,9 +38,13 @@ def chunks(ids: torch.Tensor) -> Iterator[torch.Tensor]:
 class Run:
     """One contender's cache on the way through a text, and the seconds that it took."""
 
-    def __init__(self, model: PreTrainedModel, contender: Contender, capacity: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, contender: Contender, capacity: int, reads: bool = True
+    ) -> None:
         self.model = model
         self.contender = contender
+        self.reads = reads
+        """Whether the model reads the prompt, or its cache is filled with random numbers."""
         self.cache = contender.make(capacity)
         self.chunk_s: list[float] = []
         self.token_s: list[float] = []
@@ -49,7 +57,10 @@ class Run:
             self.decode(ids[:, :1])
 
     def prefill(self, chunk: torch.Tensor) -> None:
-        self.chunk_s.append(self._step(chunk))
+        if self.reads:
+            self.chunk_s.append(self._step(chunk))
+        else:
+            fill_randomly(self.cache, self.model, *chunk.shape)
 
     def decode(self, token: torch.Tensor, **inputs: torch.Tensor) -> None:
         self.token_s.append(self._step(token, **inputs))
@@ -67,13 +78,23 @@ class Run:
     def nbytes(self) -> int:
         return self.contender.nbytes(self.cache)
 
-    def prefill_speed(self, tokens: int) -> float:
-        """Tokens/s, for `tokens` over the whole batch."""
-        return tokens / sum(self.chunk_s)
+    def prefill_speed(self, tokens: int) -> float | None:
+        """Tokens/s, for `tokens` over the whole batch; None if the model read none."""
+        return tokens / sum(self.chunk_s) if self.chunk_s else None
 
     def decode_speed(self, batch: int) -> float:
         """Tokens/s of the whole batch, by the median step."""
         return batch / statistics.median(self.token_s)
+
+
+def fill_randomly(cache: Any, model: PreTrainedModel, batch: int, tokens: int) -> None:
+    """Random keys and values in place of a prompt's: decoding takes as long after them."""
+    for index, layer in enumerate(layout_of(model).layers):
+        shape = (batch, layer.kv_heads, tokens, layer.head_dim)
+        key, value, query = torch.randn(3, *shape, dtype=model.dtype, device=model.device).unbind()
+        handed, _ = cache.update(key, value, index)
+        if isinstance(handed, NewTokens):  # ours stores while it attends
+            handed.layer.attend(query.unsqueeze(2), handed, None, ScoreRule())
 
 
 class Race:

@@ -12,7 +12,8 @@ class Numbers:
     kv_bytes: int
     peak_bytes: int | None
     """Growth of the memory in use, at most; None where it can't be measured."""
-    prefill_tokens_per_s: float
+    prefill_tokens_per_s: float | None
+    """None if only decoding was measured."""
     decode_tokens_per_s: float
 
 
@@ -38,9 +39,9 @@ class Row:
     peak_bytes: int | None
     peak_bytes_full: int | None
     peak_bytes_stock: int | None
-    prefill_tokens_per_s: float
-    prefill_tokens_per_s_full: float
-    prefill_tokens_per_s_stock: float
+    prefill_tokens_per_s: float | None
+    prefill_tokens_per_s_full: float | None
+    prefill_tokens_per_s_stock: float | None
     decode_tokens_per_s: float
     decode_tokens_per_s_full: float
     decode_tokens_per_s_stock: float

@@ -10,17 +10,26 @@ KEYS = ("context", "batch", "sparsity", "dtype")
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """All tables, with their units in their titles. A dash is what could not be measured."""
+    """All tables that have something to show, with their units in their titles.
+
+    A dash is what could not be measured.
+    """
     names = contender_names(rows)
-    return "\n\n".join(
-        [
-            _by_contender("KV cache, MB", rows, names, lambda n: _mega(n.kv_bytes), formula=True),
-            _by_contender("Peak memory, MB", rows, names, lambda n: _mega(n.peak_bytes)),
-            _by_contender("Decode tok/s", rows, names, lambda n: f"{n.decode_tokens_per_s:.1f}"),
-            _by_contender("Prefill tok/s", rows, names, lambda n: f"{n.prefill_tokens_per_s:.0f}"),
-            _attention(rows),
-        ]
-    )
+    shown = [
+        _by_contender("KV cache, MB", rows, names, lambda n: _mega(n.kv_bytes), formula=True),
+        _by_contender("Decode tok/s", rows, names, lambda n: f"{n.decode_tokens_per_s:.1f}"),
+        _attention(rows),
+    ]
+    if any(row.peak_bytes is not None for row in rows):
+        shown.insert(
+            1, _by_contender("Peak memory, MB", rows, names, lambda n: _mega(n.peak_bytes))
+        )
+    if any(row.prefill_tokens_per_s is not None for row in rows):
+        prefill = _by_contender(
+            "Prefill tok/s", rows, names, lambda n: _whole(n.prefill_tokens_per_s)
+        )
+        shown.insert(-1, prefill)
+    return "\n\n".join(shown)
 
 
 def contender_names(rows: Sequence[Row]) -> list[str]:
@@ -61,6 +70,10 @@ def _attention(rows: Sequence[Row]) -> str:
 
 def _keys(row: Row) -> list[str]:
     return [str(row.context), str(row.batch), f"{row.sparsity:.2f}", row.dtype]
+
+
+def _whole(number: float | None) -> str:
+    return "-" if number is None else f"{number:.0f}"
 
 
 def _mega(count: int | None) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     "model", "mask", "sparsity", "contexts", "batch", "dtype", "device", "new_tokens", "others",
-    "out",
+    "decode_only", "out",
 )  # fmt: skip
 
 
@@ -44,6 +44,11 @@ def add_parser(commands: Any) -> None:
         choices=("all", "none"),
         default="all",
         help="transformers' static, quantised and offloaded caches too (default: all)",
+    )
+    parser.add_argument(
+        "--decode-only",
+        action="store_true",
+        help="fill the caches with random numbers instead of reading a prompt: far quicker",
     )
     parser.add_argument("--out", help="folder to write bench.json and bench.html to")
 
@@ -129,6 +134,7 @@ def _rows_of(
         batches=plan.batches,
         new_tokens=options.new_tokens,
         with_others=options.others == "all",
+        reads=not options.decode_only,
         progress=progress,
         note=note,
     )
@@ -139,7 +145,9 @@ def command_line(options: argparse.Namespace) -> str:
     words = ["python", "-m", "rlkv", "bench"]
     for name in OPTIONS:
         value = getattr(options, name)
-        if value is not None:
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value is not None and value is not False:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
 

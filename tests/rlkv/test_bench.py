@@ -27,8 +27,10 @@ from rlkv.benchmark.bench import bench
 from rlkv.benchmark.charts import COLOURS
 from rlkv.benchmark.contenders import Contender
 from rlkv.benchmark.rows import Row
+from rlkv.benchmark.tables import tables
 from rlkv.cli import main
 from rlkv.masks import HeadMask
+from rlkv.models import load_model
 from tests.rlkv import families
 from tests.rlkv.families import tiny
 
@@ -437,3 +439,18 @@ def test_a_users_mistake_is_one_line(
     assert main(["bench", "--model", "tracer", *words]) == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error:")]
     assert says in line
+
+
+def test_decode_only_reads_no_prompt_and_holds_the_same_bytes() -> None:
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, sink=4, recent=16)
+    model, _ = load_model("tracer")
+    options: dict[str, Any] = {"contexts": [600], "new_tokens": 4, "with_others": False}
+    (read,) = bench(model, [mask], **options)
+    (filled,) = bench(model, [mask], **options, reads=False)
+    assert filled.prefill_tokens_per_s is None
+    assert filled.peak_bytes_full is None
+    assert filled.decode_tokens_per_s > 0
+    for name in ("kv_bytes", "kv_bytes_full", "kv_bytes_stock"):
+        assert getattr(filled, name) == getattr(read, name)
+    assert "Prefill" in tables([read])
+    assert "Prefill" not in tables([filled])
