@@ -37,7 +37,7 @@ class Store:
     def reserve(self, tokens: int, like: torch.Tensor, limit: int | None = None) -> None:
         """Makes room for `tokens` a head; keeps what is there. `limit` caps the capacity."""
         have = 0 if self.data is None else self.data.shape[3]
-        if tokens <= have:
+        if have >= (tokens if limit is None else min(tokens, limit)):
             return
         capacity = max(-(-tokens // STEP) * STEP, have + have // 128)
         if limit is not None:
@@ -57,6 +57,11 @@ class Store:
         """Keeps the given batch rows, in that order, in storage of their own."""
         if self.data is not None:
             self.data = self.data.index_select(1, rows.to(self.data.device))
+
+    @property
+    def address(self) -> int:
+        """Where the tensor lies; 0 without one."""
+        return 0 if self.data is None else self.data.data_ptr()
 
     @property
     def nbytes(self) -> int:
@@ -118,6 +123,13 @@ class SplitHeadLayer(CacheLayerMixin):
         self.ring = Store()
         self.seen = 0
 
+    def make_room(self, tokens: int) -> None:
+        """Grows what is held already to hold `tokens` a row."""
+        if self.full.data is not None:
+            self.full.reserve(tokens, self.full.data)
+        if self.ring.data is not None:
+            self.ring.reserve(tokens, self.ring.data, self.window.sink + self.window.recent)
+
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         self.full.select(indices)
         self.ring.select(indices)
@@ -158,6 +170,8 @@ class SplitHeadLayer(CacheLayerMixin):
     def _attend_full(
         self, query: torch.Tensor, new: torch.Tensor, mask: torch.Tensor | None, rule: ScoreRule
     ) -> torch.Tensor:
+        if self.clock.at is not None:
+            return self._attend_fixed(self.full, self.clock.at, query, new, rule)
         self.full.reserve(self.seen, new)
         held = self.full.first(self.seen)
         held.narrow(3, self.seen - new.shape[3], new.shape[3]).copy_(new)
@@ -166,6 +180,9 @@ class SplitHeadLayer(CacheLayerMixin):
 
     def _attend_ring(self, query: torch.Tensor, new: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         length = new.shape[3]
+        if self.clock.at is not None:
+            slot = self.clock.fixed_slot(self.window)
+            return self._attend_fixed(self.ring, slot, query, new, rule)
         if length == 1 and self.clock.all_begun:
             return self._decode_ring(query, new, rule)
         outs = []
@@ -189,6 +206,20 @@ class SplitHeadLayer(CacheLayerMixin):
             held[:, rows, :, ring.slot] = new[:, :, :, 0].transpose(0, 1)
         key, value = held.unbind()
         return grouped_attention(query, key, value, ring.mask, rule)
+
+    def _attend_fixed(
+        self,
+        store: Store,
+        slot: torch.Tensor,
+        query: torch.Tensor,
+        new: torch.Tensor,
+        rule: ScoreRule,
+    ) -> torch.Tensor:
+        """One token a row with shapes that don't depend on how many came before."""
+        assert store.data is not None
+        store.data.index_copy_(3, slot, new)
+        key, value = store.data.unbind()
+        return grouped_attention(query, key, value, self.clock.filled(key.shape[2]), rule)
 
     def _prefill_ring(
         self, query: torch.Tensor, new: torch.Tensor, ring: Ring, rule: ScoreRule
@@ -241,6 +272,16 @@ class SplitHeadCache(Cache):
     def fork(self) -> SplitHeadCache:
         """A copy that goes its own way: the conversation up to here need not be read again."""
         return copy.deepcopy(self)
+
+    def set_seen(self, tokens: int) -> None:
+        """Corrects the count of tokens after a pass that was replayed or only tried."""
+        self.clock.set_seen(tokens)
+        for layer in self.layers:
+            layer.seen = tokens
+
+    def addresses(self) -> tuple[int, ...]:
+        """Where the tensors lie now; a captured step is good for as long as this is the same."""
+        return tuple(s.address for layer in self.layers for s in (layer.full, layer.ring))
 
     def reset(self) -> None:
         """Forgets everything and frees the memory."""

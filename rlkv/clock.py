@@ -39,19 +39,48 @@ class Clock:
         self.seen = 0
         self.starts: list[int] | None = None
         """Column of each row's first real token; None if no row is padded."""
+        self.at: torch.Tensor | None = None
+        """Position of the one new token `[1]` in a pass with fixed shapes, else None."""
         self._known = False
         self._rings: dict[object, Ring] = {}
+        self._fixed: dict[object, torch.Tensor] = {}
 
     def tick(self, seen: int, length: int, mask: torch.Tensor | None) -> None:
         """Called by every layer of a pass with the tokens seen, `length` new ones included."""
         if seen == self.seen:
             return
-        self.seen = seen
-        self._rings = {}
+        self.set_seen(seen)
         if not self._known:
             starts = None if mask is None else Rows.of(mask).starts
             self.starts = starts if starts is not None and any(starts) else None
             self._known = starts is None or max(starts) < seen  # each row has begun, for good
+
+    def set_seen(self, seen: int) -> None:
+        """Another pass: what was worked out for the last one is forgotten."""
+        self.seen = seen
+        self._rings = {}
+        self._fixed = {}
+
+    def fix(self, at: torch.Tensor | None) -> None:
+        """Passes from now on have one token a row at position `at`; None ends it."""
+        self.at = at
+        self._fixed = {}
+
+    def fixed_slot(self, window: StreamingWindow) -> torch.Tensor:
+        """Where the token at `at` goes in a ring, `[1]`, worked out on the device."""
+        assert self.at is not None
+        if window not in self._fixed:
+            turn = window.sink + (self.at - window.sink) % window.recent
+            self._fixed[window] = torch.where(self.at < window.sink, self.at, turn)
+        return self._fixed[window]
+
+    def filled(self, slots: int) -> torch.Tensor:
+        """Which of the first `slots` slots hold a token once that at `at` does, `[1, 1, 1, K]`."""
+        assert self.at is not None
+        if slots not in self._fixed:
+            slot = torch.arange(slots, device=self.at.device)
+            self._fixed[slots] = (slot <= self.at)[None, None, None]
+        return self._fixed[slots]
 
     def select(self, rows: Sequence[int]) -> None:
         """Follows a selection of batch rows."""

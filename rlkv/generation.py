@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache
 
 from rlkv.cache import SplitHeadCache
+from rlkv.captured import CapturedDecode
 from rlkv.errors import UserError
 from rlkv.layout import layout_of
 from rlkv.masks import HeadMask
@@ -108,6 +109,8 @@ class _Run:
     limit: int
     ends: set[int]
     generator: torch.Generator
+    capture: bool = False
+    captured: CapturedDecode | None = None
     ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
     stop_reason: str | None = None
@@ -116,7 +119,12 @@ class _Run:
     def step(self, tokens: torch.Tensor) -> None:
         """Feeds tokens `[1, T]`, draws the next one."""
         start = time.perf_counter()
-        logits = prefill(self.model, tokens, self.cache)
+        if self.ids and self.capture and self.captured is None:
+            self.captured = CapturedDecode(self.model, self.cache)
+        if self.captured is not None:
+            logits = self.captured.step(tokens)
+        else:
+            logits = prefill(self.model, tokens, self.cache)
         token = int(draw(logits[:, -1].float(), self.sampling, self.generator))
         if self.ids:  # the prompt's pass counts as time to first token, not as decoding
             self.seconds += time.perf_counter() - start
@@ -162,12 +170,14 @@ def lockstep(
     masks: Sequence[HeadMask | None],
     sampling: Sampling,
     stop: threading.Event | None = None,
+    capture: bool = False,
 ) -> Iterator[tuple[Side, ...]]:
     """Answers one prompt under several masks at once, one token each in turn.
 
     Yields a snapshot of all sides after every token. None is the full cache. All sides draw
     with the same seed, so they agree until their logits differ. `stop` ends all of them after
-    the current token; closing the iterator frees the caches.
+    the current token; closing the iterator frees the caches. `capture` decodes with one CUDA
+    graph a side (`rlkv.captured`), for CUDA devices.
     """
     everything = HeadMask.full(*layout_of(model).shape)
     limit = max_length(model.config)
@@ -182,6 +192,7 @@ def lockstep(
             limit,
             ends,
             torch.Generator().manual_seed(sampling.seed),
+            capture,
         )
         for mask in masks
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,8 @@ class Contender:
     make: Callable[[int], Any]
     """An empty cache for at most so many tokens a row."""
     nbytes: Callable[[Any], int] = held_bytes
+    graph: bool | None = None
+    """Decodes with `CapturedDecode` and this argument; None is an ordinary pass."""
     optional: bool = False
     """May fail: it is then left out, and the others go on."""
 
@@ -40,6 +42,16 @@ def ours(model: PreTrainedModel, mask: HeadMask) -> list[Contender]:
     return [
         Contender(name, NAME, partial(make, kept), lambda cache: cache.nbytes)
         for name, kept in masks.items()
+    ]
+
+
+def captured(model: PreTrainedModel, mask: HeadMask) -> list[Contender]:
+    """Ours with the step of a decoded token as one CUDA graph; none on other devices."""
+    if model.device.type != "cuda":
+        return []
+    return [
+        replace(each, name=f"{each.name}-graph", graph=True, optional=True)
+        for each in ours(model, mask)
     ]
 
 

@@ -27,7 +27,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rlkv.benchmark.attention_time import attention_seconds
-from rlkv.benchmark.contenders import Contender, others, ours, stock
+from rlkv.benchmark.contenders import Contender, captured, others, ours, stock
 from rlkv.benchmark.memory import peak_growth
 from rlkv.benchmark.race import PREFILL_CHUNK, Race, Run
 from rlkv.benchmark.rows import Numbers, Row, setting
@@ -74,7 +74,7 @@ class Measuring:
         ids = self._prompt(context, batch)
         contenders = [*ours(self.model, mask), stock(self.model)]
         if self.with_others:
-            contenders += others(self.model)
+            contenders += captured(self.model, mask) + others(self.model)
         contenders = [each for each in contenders if self._alone(each, ids, peaks)]
         capacity = context + self.new_tokens
         race = Race([self._run(each, capacity) for each in contenders], self._left_out)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from rlkv.attention import NewTokens
 from rlkv.benchmark.contenders import Contender
+from rlkv.captured import CapturedDecode
 from rlkv.grouped import ScoreRule
 from rlkv.layout import layout_of
 
@@ -46,6 +47,7 @@ class Run:
         self.reads = reads
         """Whether the model reads the prompt, or its cache is filled with random numbers."""
         self.cache = contender.make(capacity)
+        self.captured: CapturedDecode | None = None
         self.chunk_s: list[float] = []
         self.token_s: list[float] = []
 
@@ -69,8 +71,13 @@ class Run:
         """Feeds `[batch, tokens]`; seconds."""
         # The model reads the name at every call; the switch is no part of the time.
         self.model.config._attn_implementation = self.contender.attention
+        if self.contender.graph is not None and ids.shape[1] == 1 and self.captured is None:
+            self.captured = CapturedDecode(self.model, self.cache, self.contender.graph)
         begun = time.perf_counter()
-        self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1, **inputs)
+        if self.captured is not None and ids.shape[1] == 1:
+            self.captured.step(ids)
+        else:
+            self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1, **inputs)
         synchronise(ids.device)
         return time.perf_counter() - begun
 

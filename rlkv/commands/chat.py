@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rlkv.commands.common import Result, add, mask_option, model_options, say_for
+from rlkv.errors import UserError
 
 
 def add_parser(commands: Any) -> None:
@@ -17,6 +18,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--sparsity", type=float, help="cut; default: the mask's own")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
+    parser.add_argument(
+        "--capture", action="store_true", help="decode with CUDA graphs (CUDA devices only)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling")
 
 
@@ -30,8 +34,10 @@ def chat(options: argparse.Namespace) -> Result:
         max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed
     )
     model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
+    if options.capture and model.device.type != "cuda":
+        raise UserError("--capture needs a CUDA device; this model is on the " + str(model.device))
     masks = [None] if mask is None else [None, mask]
-    *_, sides = lockstep(model, tokenizer, options.prompt, masks, sampling)
+    *_, sides = lockstep(model, tokenizer, options.prompt, masks, sampling, capture=options.capture)
     result: Result = {}
     for name, side in zip(("full", "compressed"), sides, strict=False):
         say_for(options)(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -454,3 +455,19 @@ def test_decode_only_reads_no_prompt_and_holds_the_same_bytes() -> None:
         assert getattr(filled, name) == getattr(read, name)
     assert "Prefill" in tables([read])
     assert "Prefill" not in tables([filled])
+
+
+def test_a_contender_with_a_captured_step_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step with fixed shapes, without the graph that only CUDA has."""
+
+    def fixed(model: PreTrainedModel, mask: HeadMask) -> list[Contender]:
+        ours = contenders.ours(model, mask)
+        return [dataclasses.replace(each, name=f"{each.name}-graph", graph=False) for each in ours]
+
+    monkeypatch.setattr(measuring, "captured", fixed)
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, sink=4, recent=16)
+    model, _ = load_model("tracer")
+    (row,) = bench(model, [mask], contexts=[100], new_tokens=20)
+    assert {"split-graph", "full-graph"} <= set(row.others)
+    assert row.others["split-graph"].kv_bytes == row.kv_bytes
+    assert row.others["full-graph"].decode_tokens_per_s > 0
