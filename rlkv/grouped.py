@@ -18,6 +18,9 @@ QUERY_BLOCK = 512
 MIN_PART = 512
 """Keys below which cutting a head into parts costs more than it gains."""
 
+_cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+"""PyTorch's fused kernel itself: the public function does not give the log-sum-exp."""
+
 
 class ScoreRule(NamedTuple):
     """How a layer turns query-key products into weights."""
@@ -132,16 +135,23 @@ def _in_parts(
     """`[B, h, G, D]` over keys in equal parts; where they do not divide, parts overlap, masked."""
     batch, heads, group, dim = query.shape
     step, overlap = divmod(key.shape[2], parts)
-    cut_keys, cut_values = (
-        x.unfold(2, step + overlap, step).transpose(-1, -2).flatten(0, 1) for x in (key, value)
-    )  # [B * h, parts, step + overlap, D]
+    cut_keys, cut_values = (_cut(x, parts, step, overlap) for x in (key, value))
     queries = query.reshape(batch * heads, 1, group, dim).expand(-1, parts, -1, -1)
     mask = _overlap_mask(parts, step, overlap, query.dtype) if overlap else None
-    out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        queries, cut_keys, cut_values, attn_mask=mask, scale=scaling
-    )
+    out, log_sum = _cpu_attention(queries, cut_keys, cut_values, attn_mask=mask, scale=scaling)
     weight = log_sum.softmax(1).unsqueeze(-1)  # [B * h, parts, G, 1]
     return (out * weight).sum(1).to(query.dtype).view(batch, heads, group, dim)
+
+
+def _cut(x: torch.Tensor, parts: int, step: int, overlap: int) -> torch.Tensor:
+    """`[B, h, K, D]` as a view `[B * h, parts, step + overlap, D]`."""
+    batch, heads, _, dim = x.shape
+    rows, row, token, _ = x.stride()
+    if rows != heads * row:  # rows of a batch that do not lie evenly: only outside our stores
+        return x.unfold(2, step + overlap, step).transpose(-1, -2).flatten(0, 1)
+    return x.as_strided(
+        (batch * heads, parts, step + overlap, dim), (row, step * token, token, x.stride(3))
+    )
 
 
 @functools.lru_cache(maxsize=64)
