@@ -17,6 +17,8 @@ QUERY_BLOCK = 512
 """Queries attended at once when a mask is needed: bounds the mask's memory."""
 MIN_PART = 512
 """Keys below which cutting a head into parts costs more than it gains."""
+MAX_IDLE = 0.15
+"""Thread time that may be lost before a head is cut: less than that the merge costs too."""
 
 _cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 """PyTorch's fused kernel itself: the public function does not give the log-sum-exp."""
@@ -118,7 +120,7 @@ def key_parts(heads: int, keys: int, threads: int) -> int:
     four. Cut in parts and merged by their log-sum-exp, they take as long as three.
     """
     parts = 1
-    while _idle(heads * parts, threads) > 0.05 and keys >= 2 * parts * MIN_PART:
+    while _idle(heads * parts, threads) > MAX_IDLE and keys >= 2 * parts * MIN_PART:
         parts *= 2
     return parts
 
