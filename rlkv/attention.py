@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 NAME = "rlkv"
 GATES_ATTRIBUTE = "_rlkv_gates"
 
-Attend = Callable[
-    [torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, Sequence[int] | None],
-    torch.Tensor,
-]
-"""Grouped query, key, value, mask, row starts -> output shaped like the query."""
+
+class Inputs(NamedTuple):
+    """What one attention call works on when no split cache is there."""
+
+    query: torch.Tensor  # [B, kv_heads, G, T, D]
+    key: torch.Tensor  # [B, kv_heads, K, D]
+    value: torch.Tensor
+    mask: torch.Tensor | None = None
+    starts: Sequence[int] | None = None
+    """Column of each row's first real token; None without padding, or if the mask says it all."""
 
 
 class NewTokens(NamedTuple):
@@ -78,51 +83,35 @@ def rlkv_attention(
     if isinstance(key, NewTokens):
         out = key.layer.attend(_grouped(query, heads), key, attention_mask, rule)
         return _ungrouped(out), None
-    attend = _own(sliding_window, rule)
     known: tuple[Gates, int] | None = module.__dict__.get(GATES_ATTRIBUTE)
-    if known is not None and known[0].enabled:
-        attend = _mixed(*known, rule)
+
+    def attend(inputs: Inputs) -> torch.Tensor:
+        if known is not None and known[0].enabled:
+            return _mixed(inputs, *known, rule)
+        return _own(inputs, sliding_window, rule)
+
     return _ungrouped(_aligned(query, keys, value, attention_mask, attend)), None
 
 
-def _mixed(gates: Gates, row: int, rule: ScoreRule) -> Attend:
+def _mixed(inputs: Inputs, gates: Gates, row: int, rule: ScoreRule) -> torch.Tensor:
     """`a * full + (1 - a) * streaming`, mixed before the output projection."""
-
-    def attend(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        starts: Sequence[int] | None,
-    ) -> torch.Tensor:
-        if mask is not None and starts is None:
-            raise UserError("Gates need plain causal attention, not a mask of one's own.")
-        full = grouped_attention(query, key, value, mask, rule)
-        local = streaming_attention(query, key, value, gates.window, starts, rule)
-        gate = gates.effective()[row].to(query.dtype)
-        return torch.lerp(local, full, gate[:, None, None, None])
-
-    return attend
+    query, key, value, mask, starts = inputs
+    if mask is not None and starts is None:
+        raise UserError("Gates need plain causal attention, not a mask of one's own.")
+    full = grouped_attention(query, key, value, mask, rule)
+    local = streaming_attention(query, key, value, gates.window, starts, rule)
+    gate = gates.effective()[row].to(query.dtype)
+    return torch.lerp(local, full, gate[:, None, None, None])
 
 
-def _own(sliding_window: int | None, rule: ScoreRule) -> Attend:
+def _own(inputs: Inputs, sliding_window: int | None, rule: ScoreRule) -> torch.Tensor:
     """What the layer computes by itself."""
-
-    def attend(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        starts: Sequence[int] | None,
-    ) -> torch.Tensor:
-        length, keys = query.shape[3], key.shape[2]
-        exact = mask is not None and mask.shape[2] == length  # the mask says it all
-        if sliding_window is None or keys <= sliding_window or (exact and length > 1):
-            return grouped_attention(query, key, value, mask, rule)
-        window = StreamingWindow(0, sliding_window)
-        return streaming_attention(query, key, value, window, starts, rule)
-
-    return attend
+    query, key, value, mask, starts = inputs
+    exact = mask is not None and starts is None  # the mask says it all
+    if sliding_window is None or key.shape[2] <= sliding_window or exact:
+        return grouped_attention(query, key, value, mask, rule)
+    window = StreamingWindow(0, sliding_window)
+    return streaming_attention(query, key, value, window, starts, rule)
 
 
 def _aligned(
@@ -130,19 +119,19 @@ def _aligned(
     key: torch.Tensor,
     value: torch.Tensor,
     mask: torch.Tensor | None,
-    attend: Attend,
+    attend: Callable[[Inputs], torch.Tensor],
 ) -> torch.Tensor:
     """Calls `attend` with grouped queries, on rows moved to the front where that saves the mask."""
     heads, length = key.shape[1], query.shape[2]
     if mask is None:
-        return attend(_grouped(query, heads), key, value, None, None)
+        return attend(Inputs(_grouped(query, heads), key, value))
     if length > 1 and mask.shape[2] == length:
-        return attend(_grouped(query, heads), key, value, mask, None)
+        return attend(Inputs(_grouped(query, heads), key, value, mask))
     rows = Rows.of(mask)
     if length == 1 or length != key.shape[2] or not rows.whole:
-        return attend(_grouped(query, heads), key, value, mask, rows.starts)
+        return attend(Inputs(_grouped(query, heads), key, value, mask, rows.starts))
     query, key, value = (rows.to_front(x) for x in (query, key, value))
-    out = attend(_grouped(query, heads), key, value, None, None)
+    out = attend(Inputs(_grouped(query, heads), key, value))
     return rows.back(out.flatten(1, 2)).view(out.shape)
 
 

@@ -64,8 +64,8 @@ def grouped_attention(
     if length == 1:
         return _one_token(query, key, value, mask, rule)
     if rule.plain and mask is None and length == keys:
-        return _fused(query, key, value, None, rule.scaling)
-    attend = _fused_block if rule.plain else _written_out
+        return _fused(query, key, value, None, rule)
+    attend = _fused if rule.plain else _written_out
     outs = []
     for begin in range(0, length, QUERY_BLOCK):
         end = min(begin + QUERY_BLOCK, length)
@@ -164,22 +164,12 @@ def _overlap_mask(parts: int, step: int, overlap: int, dtype: torch.dtype) -> to
     return mask
 
 
-def _fused_block(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    rule: ScoreRule,
-) -> torch.Tensor:
-    return _fused(query, key, value, mask, rule.scaling)
-
-
 def _fused(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     mask: torch.Tensor | None,
-    scaling: float | None,
+    rule: ScoreRule,
 ) -> torch.Tensor:
     """A fused kernel on several queries; no mask means causal with T = K.
 
@@ -188,7 +178,12 @@ def _fused(
     batch, heads, group, length, dim = query.shape
     if query.is_cuda and mask is None:
         out = scaled_dot_product_attention(
-            query.flatten(1, 2), key, value, is_causal=True, scale=scaling, enable_gqa=group > 1
+            query.flatten(1, 2),
+            key,
+            value,
+            is_causal=True,
+            scale=rule.scaling,
+            enable_gqa=group > 1,
         )
         return out.view(batch, heads, group, length, dim)
     queries = query.permute(2, 0, 1, 3, 4).reshape(group * batch, heads, length, dim)
@@ -197,7 +192,7 @@ def _fused(
         if mask is not None and mask.shape[0] > 1:
             mask = mask.repeat(group, 1, 1, 1)
     out = scaled_dot_product_attention(
-        queries, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling
+        queries, key, value, attn_mask=mask, is_causal=mask is None, scale=rule.scaling
     )
     return out.view(group, batch, heads, length, dim).permute(1, 2, 0, 3, 4)
 

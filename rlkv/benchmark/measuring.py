@@ -29,8 +29,9 @@ from transformers import PreTrainedModel
 from rlkv.benchmark.attention_time import attention_seconds
 from rlkv.benchmark.contenders import Contender, captured, others, ours, stock
 from rlkv.benchmark.memory import peak_growth
-from rlkv.benchmark.race import PREFILL_CHUNK, Race, Run
+from rlkv.benchmark.race import Race, Run
 from rlkv.benchmark.rows import Numbers, Row, setting
+from rlkv.generation import PREFILL_CHUNK
 from rlkv.masks import HeadMask
 from rlkv.models import model_spec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
@@ -15,11 +15,9 @@ from transformers import PreTrainedModel
 from rlkv.attention import NewTokens
 from rlkv.benchmark.contenders import Contender
 from rlkv.captured import CapturedDecode
+from rlkv.generation import PREFILL_CHUNK
 from rlkv.grouped import ScoreRule
 from rlkv.layout import layout_of
-
-PREFILL_CHUNK = 512
-"""Tokens of the prompt that a row is fed at a time."""
 
 
 def synchronise(device: torch.device) -> None:
@@ -28,12 +26,6 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def chunks(ids: torch.Tensor) -> Iterator[torch.Tensor]:
-    """`[batch, tokens]` in pieces of at most `PREFILL_CHUNK` tokens."""
-    for at in range(0, ids.shape[1], PREFILL_CHUNK):
-        yield ids[:, at : at + PREFILL_CHUNK]
 
 
 class Run:
@@ -53,7 +45,7 @@ class Run:
 
     def fill(self, ids: torch.Tensor, new_tokens: int) -> None:
         """Without waiting for others: feeds `[batch, tokens]`, then decodes some."""
-        for chunk in chunks(ids):
+        for chunk in torch.split(ids, PREFILL_CHUNK, dim=1):
             self.prefill(chunk)
         for _ in range(new_tokens):
             self.decode(ids[:, :1])
@@ -118,7 +110,7 @@ class Race:
 
     def prefill(self, ids: torch.Tensor) -> None:
         """Feeds `[batch, tokens]`, chunk by chunk in turns."""
-        for chunk in chunks(ids):
+        for chunk in torch.split(ids, PREFILL_CHUNK, dim=1):
             self.turn(partial(Run.prefill, chunk=chunk))
 
     def decode(self, token: torch.Tensor, count: int) -> None:

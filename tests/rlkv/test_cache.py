@@ -72,6 +72,17 @@ def split_logits(
     return torch.cat(outs, dim=1)
 
 
+def assert_dense(
+    family: str, mask: HeadMask, inputs: dict[str, torch.Tensor], chunks: list[int]
+) -> None:
+    """A split cache fed in chunks gives the dense reference's logits."""
+    model = tiny(family)
+    got = split_logits(model, SplitHeadCache(model, mask), inputs, chunks)
+    want = dense_logits(family, mask, inputs)
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("family", CONFIGS)
 @pytest.mark.parametrize("chunks", CHUNKS)
 @pytest.mark.parametrize("pads", PADS)
@@ -79,13 +90,7 @@ def split_logits(
 def test_split_cache_equals_a_dense_mask_per_head(
     family: str, chunks: str, pads: str, kept: str
 ) -> None:
-    inputs = batch(3, LENGTH, PADS[pads])
-    mask = head_mask(kept)
-    model = tiny(family)
-    got = split_logits(model, SplitHeadCache(model, mask), inputs, CHUNKS[chunks])
-    want = dense_logits(family, mask, inputs)
-    real = inputs["attention_mask"].bool()
-    torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
+    assert_dense(family, head_mask(kept), batch(3, LENGTH, PADS[pads]), CHUNKS[chunks])
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -112,13 +117,8 @@ def test_all_kept_equals_the_stock_model(family: str) -> None:
 
 @pytest.mark.parametrize(("sink", "recent"), [(0, 1), (0, 5), (4, 1), (50, 3)])
 def test_odd_windows(sink: int, recent: int) -> None:
-    inputs = batch(2, LENGTH, [0, 6])
     mask = head_mask("half", sink, recent)
-    model = tiny("llama")
-    got = split_logits(model, SplitHeadCache(model, mask), inputs, [11, *[1] * 19, 10])
-    want = dense_logits("llama", mask, inputs)
-    real = inputs["attention_mask"].bool()
-    torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
+    assert_dense("llama", mask, batch(2, LENGTH, [0, 6]), [11, *[1] * 19, 10])
 
 
 @pytest.mark.parametrize("kept", MASKS)

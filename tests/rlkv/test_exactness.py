@@ -14,6 +14,7 @@ from tests.rlkv.test_cache import (
     CHUNKS,
     LENGTH,
     PADS,
+    assert_dense,
     dense_logits,
     head_mask,
     reference_model,
@@ -37,13 +38,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("chunks", CHUNKS)
 @pytest.mark.parametrize("pads", PADS)
 def test_small_blocks_change_nothing(family: str, chunks: str, pads: str) -> None:
-    inputs = batch(3, LENGTH, PADS[pads])
-    mask = head_mask("mixed")
-    model = tiny(family)
-    got = split_logits(model, SplitHeadCache(model, mask), inputs, CHUNKS[chunks])
-    want = dense_logits(family, mask, inputs)
-    real = inputs["attention_mask"].bool()
-    torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
+    assert_dense(family, head_mask("mixed"), batch(3, LENGTH, PADS[pads]), CHUNKS[chunks])
 
 
 @pytest.mark.parametrize("family", CONFIGS)
