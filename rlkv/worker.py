@@ -71,6 +71,9 @@ class JobObserver:
         self._tell(message=text)
         self.say(text)
 
+    def phase(self, name: str, done: int, total: int) -> None:
+        self._tell(message=f"{name.capitalize()} {done} of {total}")
+
     def resumed(self, step: int) -> None:
         self.metrics.truncate_after(self.job.id, step)
         self._tell(step=step)
@@ -105,7 +108,7 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
     with JobObserver(db, job, say) as observer:
         _obey_signals(observer)
         try:
-            mask = _train(job, jobs.folder(job.id), observer)
+            mask = _train(job, jobs.folder(job.id), observer, db.folder / "samples")
         except UserError as error:
             return jobs.finish(job.id, "failed", str(error), exit_code=2)
         except Exception as error:
@@ -119,12 +122,12 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
         return jobs.finish(job.id, state, message, mask=mask.to_record() if keep else None)
 
 
-def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
+def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> HeadMask:
     # Heavy imports last, so that the row shows life at once.
     from rlkv.training.config import make_config
     from rlkv.training.run import train
 
-    return train(make_config(dict(job.params)), folder, observer)
+    return train(make_config(dict(job.params)), folder, observer, samples)
 
 
 def _summary(mask: HeadMask) -> str:
