@@ -26,16 +26,15 @@ from transformers import (
 
 from rlkv import gates as gates_module
 from rlkv.evaluation.accuracy import accuracy
+from rlkv.generation import chat_prompt
 from rlkv.masks import HeadMask
 from rlkv.models import load_model, model_spec
 from rlkv.tasks import Problem, Task, get_task
+from rlkv.tasks.answers import opened_thinking
 from rlkv.training import checkpoint
 from rlkv.training.config import TrainConfig
 from rlkv.training.grpo import dataset_rows, make_trainer
 from rlkv.training.self_distillation import schedule, solved_problems
-
-EVAL_SEED_OFFSET = 1_000_003
-"""Keeps the problems of the final check apart from those trained on."""
 
 
 class Observer(Protocol):
@@ -123,8 +122,10 @@ def _optimise(
         schedule(problems, config.steps * config.prompts_per_step, seed=config.seed)
     )
 
+    opened = opened_thinking(chat_prompt(tokenizer, problems[0].prompt))
+
     def reward(completions: Any, answer: list[str], **columns: Any) -> list[float]:
-        texts = [completion[-1]["content"] for completion in completions]
+        texts = [opened + completion[-1]["content"] for completion in completions]
         return [
             task.reward(text, Problem("", right)) for text, right in zip(texts, answer, strict=True)
         ]
@@ -234,7 +235,7 @@ def _measured(
     config: TrainConfig,
 ) -> HeadMask:
     """The mask with its accuracy next to the full model's, on problems never trained on."""
-    problems = task.problems(config.eval_problems, seed=config.seed + EVAL_SEED_OFFSET)
+    problems = task.problems(config.eval_problems, seed=config.seed, split="test")
     full = HeadMask.full(*mask.shape)
     metrics = {
         "n": config.eval_problems,

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlkv.errors import UserError
-from rlkv.generation import complete
+from rlkv.generation import chat_prompt, complete
 from rlkv.tasks import Problem, Task
+from rlkv.tasks.answers import opened_thinking
 
 BATCH = 64
 
@@ -35,6 +36,8 @@ def solved_problems(
         UserError: if the model solves none.
     """
     problems = task.problems(count, seed=seed)
+    count = len(problems)
+    opened = opened_thinking(chat_prompt(tokenizer, problems[0].prompt))
     solved: list[Problem] = []
     for at in range(0, count, BATCH):
         part = problems[at : at + BATCH]
@@ -42,7 +45,9 @@ def solved_problems(
         answers = complete(
             model, tokenizer, prompts, None, max_new_tokens=max_new_tokens, batch_size=BATCH
         )
-        solved += [p for p, a in zip(part, answers, strict=True) if task.reward(a.text, p) == 1.0]
+        solved += [
+            p for p, a in zip(part, answers, strict=True) if task.reward(opened + a.text, p) == 1.0
+        ]
         if not progress(min(at + BATCH, count), count):
             break
     if not solved:
