@@ -34,10 +34,8 @@ _NAME = re.compile(r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:\([a-z]\))?\s*")
 _CHOICE = re.compile(
     r"\bor\b|\\lor|\\vee|\\text\s*\{\s*or\s*\}|\\pm|\\cup|\\approx|\\sim|\\dots|\\ldots|;"
 )
-_FILLER = re.compile(
-    r"(?<!\\)\\(?:left(?![a-z])|right(?![a-z])|displaystyle|[,!;]|\s)"
-    r"|\\(?:text|mathrm|textbf)\s*(?=\{)"
-)
+_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
+_FILLER = re.compile(r"(?<!\\)\\(?:left(?![a-z])|right(?![a-z])|displaystyle|[,!;]|\s)")
 
 
 def same_maths(given: str, right: str) -> bool:
@@ -47,15 +45,14 @@ def same_maths(given: str, right: str) -> bool:
     equations any side of which is something else.
     """
     given, right = _clean(given), _clean(right)
-    if given == right:
-        return bool(given)
+    words = _in_words(given)
+    if words == _in_words(right):
+        return bool(words)
     number = _plain_number(right)
-    if number is not None:
-        worded = _one_number(given)
-        if worded is not None:
-            return worded == number
-        if _NUMBER.findall(given) and _WORDED.fullmatch(given):
-            return False  # several numbers among words
+    if number is not None and _WORDED.fullmatch(words):
+        numbers = _NUMBER.findall(words)
+        if numbers:
+            return len(numbers) == 1 and _plain_number(numbers[0].rstrip(",")) == number
     if not (given and right) or max(len(given), len(right)) > MAX_LENGTH or _deep(given):
         return False
     if _CHOICE.search(given) and not _CHOICE.search(right):
@@ -78,12 +75,9 @@ def _plain_number(text: str) -> Fraction | None:
     return Fraction(text.replace(",", "").rstrip("."))
 
 
-def _one_number(text: str) -> Fraction | None:
-    """The number of "$1,800 a week"; None if there is not exactly one, or signs of mathematics."""
-    if not _WORDED.fullmatch(text):
-        return None
-    numbers = _NUMBER.findall(text)
-    return _plain_number(numbers[0].rstrip(",")) if len(numbers) == 1 else None
+def _in_words(text: str) -> str:
+    """With `\\text{...}` as plain words."""
+    return " ".join(_TEXT.sub(r" \1 ", text).split())
 
 
 def _deep(text: str) -> bool:

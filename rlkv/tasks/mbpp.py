@@ -128,15 +128,16 @@ def read_check(test: str) -> dict[str, Any] | None:
         return None
     if not isinstance(statement, ast.Assert):
         return None
-    asked, close = statement.test, None
+    asked: ast.expr = statement.test
     expected: ast.expr = ast.Constant(True)
+    close: dict[str, float] | None = None
     if isinstance(asked, ast.Compare):
         if len(asked.ops) != 1 or not isinstance(asked.ops[0], ast.Eq | ast.Is):
             return None
-        asked, expected = asked.left, asked.comparators[0]
+        expected, asked = asked.comparators[0], asked.left
     elif isinstance(asked, ast.Call) and ast.unparse(asked.func) == "math.isclose":
         close = {str(word.arg): ast.literal_eval(word.value) for word in asked.keywords}
-        asked, expected = asked.args[0], asked.args[1]
+        expected, asked = asked.args[1], asked.args[0]
     else:
         asked = ast.Call(ast.Name("bool"), [asked], [])
     called = _names(asked) - _BUILDERS - {"bool", "math", "len", "str", "round"}
