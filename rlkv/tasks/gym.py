@@ -17,6 +17,7 @@ from typing import Any
 from rlkv.errors import UserError
 from rlkv.tasks.answers import stated_answer
 from rlkv.tasks.base import Problem, Split
+from rlkv.tasks.maths import is_number, same_maths
 from rlkv.tasks.splits import split_of
 
 SELECTION = {
@@ -79,7 +80,9 @@ class Gym:
         """Draws `n` problems; see `Task.problems`."""
         found: list[Problem] = []
         missed = 0
-        for problem in self._items(random.Random(f"{self.dataset} {seed}")):
+        items = self._items(random.Random(f"{self.dataset} {seed}"))
+        while len(found) < n:
+            problem = next(items)
             if problem is not None and split_of(problem.prompt) == split:
                 found.append(problem)
                 missed = 0
@@ -88,8 +91,6 @@ class Gym:
                     f"'{self.name}' has no exact verifier or too few different problems: choose "
                     f"another, such as gym:{next(iter(SELECTION))}."
                 )
-            if len(found) >= n:
-                break
         return found
 
     def reward(self, completion: str, problem: Problem) -> float:
@@ -97,7 +98,10 @@ class Gym:
         given = stated_answer(completion)
         if given is None or len(given) > MAX_ANSWER:
             return 0.0
-        return float(self._points(_verifier(self.dataset), given, json.loads(problem.answer)) == 1)
+        entry = json.loads(problem.answer)
+        if is_number(entry["answer"]) and not same_maths(given, entry["answer"]):
+            return 0.0  # some verifiers take the first of several numbers
+        return float(self._points(_verifier(self.dataset), given, entry) == 1)
 
     def _items(self, rng: random.Random) -> Iterator[Problem | None]:
         """Problems without end; None where the verdict on one could not be trusted."""

@@ -65,6 +65,11 @@ def same_maths(given: str, right: str) -> bool:
     return _PROCESS.same(right, given)
 
 
+def is_number(answer: str) -> bool:
+    """Whether an answer is one plain number."""
+    return _plain_number(_clean(answer)) is not None
+
+
 def _clean(answer: str) -> str:
     return _FILLER.sub("", tidy(answer)).replace("\\$", "").replace("\\%", "%").strip()
 

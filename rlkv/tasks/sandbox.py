@@ -107,11 +107,13 @@ def run_code(
         code: the program.
         expressions: evaluated in its namespace, after it ran.
         limits: what it may use.
-        layers: what to contain it with besides the limits; fewer are for tests.
+        layers: what to contain it with besides the limits; fewer are for tests, and are then
+            without bwrap too.
     """
     if len(code) > MAX_CODE:
         return Outcome((), None)
-    return _run(code, expressions, limits or Limits(), layers, _bwrap() if level() == 2 else ())
+    strong = tuple(layers) == LAYERS and level() == 2
+    return _run(code, expressions, limits or Limits(), layers, _bwrap() if strong else ())
 
 
 def _run(
@@ -198,7 +200,7 @@ def _bwrap() -> tuple[str, ...]:
     program = shutil.which("bwrap")
     if not program:
         return ()
-    folders = {"/usr", "/lib", "/lib64", "/bin", sys.base_prefix, str(PROGRAM.parent)}
+    folders = {"/usr", "/lib", "/lib64", "/bin", sys.base_prefix, str(PROGRAM)}
     binds = [
         word
         for folder in sorted(folders)
@@ -206,6 +208,7 @@ def _bwrap() -> tuple[str, ...]:
         for word in ("--ro-bind", folder, folder)
     ]
     return (
-        program, "--unshare-all", "--die-with-parent", "--new-session", *binds,
-        "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/tmp", "--clearenv",
+        program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
+        "--uid", "65534", "--gid", "65534",
+        "--tmpfs", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev", "--chdir", "/tmp",
     )  # fmt: skip
