@@ -3,9 +3,13 @@
 Layers that this machine does not have are skipped, and said so.
 """
 
+import ctypes
 import json
 import os
+import platform
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,21 +24,31 @@ from rlkv.tasks.sandbox import LAYERS, Limits, run_code
 from tests.rlkv.task_stage import add_row, write_datasets
 
 SHORT = Limits(cpu_seconds=1, wall_seconds=1.5)
-contained = pytest.mark.skipif(sandbox.level() < 1, reason="no Landlock or no seccomp here")
+
+
+def kernel_can() -> bool:
+    """Whether this kernel has Landlock and seccomp, asked without our own code."""
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        return False
+    landlock_version = ctypes.CDLL(None).syscall(444, None, 0, 1)
+    return landlock_version >= 1 and "Seccomp:" in Path("/proc/self/status").read_text()
+
+
+contained = pytest.mark.skipif(not kernel_can(), reason="no Landlock or no seccomp here")
+
+
+def running() -> set[int]:
+    """Processes of sandboxes, in whatever session or user: forks keep their command line."""
+    every = psutil.process_iter(["cmdline"])
+    return {p.pid for p in every if "sandbox_program" in " ".join(p.info["cmdline"] or [])}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    """No process that a test began outlives it, in whatever session or user."""
-    before = {process.pid for process in psutil.process_iter()}
+    """No process that a test began outlives it."""
+    before = running()
     yield
-    left = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if process.pid not in before
-        and "sandbox_program" in " ".join(process.info["cmdline"] or [])
-    ]
-    assert not left
+    assert not running() - before
 
 
 @pytest.fixture
@@ -120,10 +134,31 @@ def test_no_process_can_be_made(name: str, layer: str) -> None:
     assert run_code(FORKS[name], ["1"], limits=SHORT, layers=layers).values is None
 
 
+def test_nothing_is_left_when_the_trainer_is_killed() -> None:
+    code = (
+        "from rlkv.tasks.sandbox import Limits, run_code\n"
+        "print('begun', flush=True)\n"
+        "run_code('while True: pass', ['1'], limits=Limits(wall_seconds=2.0))"
+    )
+    trainer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    with trainer:
+        assert trainer.stdout
+        assert trainer.stdout.readline()
+        deadline = time.monotonic() + 20
+        while not (programs := running()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        trainer.kill()
+    assert programs
+    deadline = time.monotonic() + 20
+    while running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running()
+
+
 @contained
 def test_the_level_is_known() -> None:
     assert sandbox.level() in (1, 2)
-    assert run_code("", ["1"]).layers == LAYERS
+    assert run_code("", ["1"]).layers == LAYERS  # all of them hold
     assert sandbox.LEVELS[sandbox.level()] in ("basic", "strong")
 
 
