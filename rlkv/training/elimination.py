@@ -23,6 +23,8 @@ from rlkv.gates import Gates
 ROWS = 32
 TRIED = 3
 """Candidates that are really removed and measured, of those that a gradient calls cheapest."""
+SHARE = 16
+"""Of n kept heads n // 16 go at a time while that is more than one: large models have hundreds."""
 EASY = 0.001
 """Loss (nats a token) that several heads together may add, by the gradient's guess and in truth,
 to be removed at once."""
@@ -67,7 +69,7 @@ def eliminate(
                 if look.likely < LOST:
                     break
                 candidates = _candidates(kept, look.worth, learned)
-                gone = _easy(judge, kept, look, candidates) or [_cheapest(judge, kept, candidates)]
+                gone = _easy(judge, kept, look, candidates) or _next(judge, kept, candidates)
                 removed += gone
                 kept.view(-1)[gone] = False
     finally:
@@ -94,12 +96,15 @@ def _easy(judge: _Judge, kept: torch.Tensor, look: _Look, candidates: list[int])
     return several if judge.loss(_without(kept, several)) - look.loss <= EASY else []
 
 
-def _cheapest(judge: _Judge, kept: torch.Tensor, candidates: list[int]) -> int:
-    """The candidate whose removal adds the least loss, of the likeliest few."""
+def _next(judge: _Judge, kept: torch.Tensor, candidates: list[int]) -> list[int]:
+    """Several by the gradient's guess while many are left; then the one that costs least."""
+    several = int(kept.sum()) // SHARE
+    if several > 1:
+        return candidates[:several]
     tried = candidates[:TRIED]
     if len(tried) == 1:
-        return tried[0]
-    return min(tried, key=lambda head: judge.loss(_without(kept, [head])))
+        return tried
+    return [min(tried, key=lambda head: judge.loss(_without(kept, [head])))]
 
 
 def _without(kept: torch.Tensor, heads: list[int]) -> torch.Tensor:

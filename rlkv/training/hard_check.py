@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from transformers import (
-    PreTrainedTokenizerBase,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -14,8 +13,9 @@ from transformers import (
 )
 
 from rlkv.generation import prompt_ids
-from rlkv.tasks import Problem, Task
+from rlkv.tasks import Problem
 from rlkv.training.sampler import Sampler
+from rlkv.training.verifier import Verifier
 
 PROBLEMS = 32
 
@@ -30,13 +30,12 @@ class HardCheck(TrainerCallback):
     def __init__(
         self,
         sampler: Sampler,
-        tokenizer: PreTrainedTokenizerBase,
-        task: Task,
+        verifier: Verifier,
         problems: Sequence[Problem],
         every: int,
         log: Any,
     ) -> None:
-        self.sampler, self.tokenizer, self.task = sampler, tokenizer, task
+        self.sampler, self.verifier = sampler, verifier
         self.problems = list(problems[:PROBLEMS])
         self.every = every
         self.log = log
@@ -50,11 +49,7 @@ class HardCheck(TrainerCallback):
 
     def reward(self) -> float:
         """Under the mask at the sparsity aimed for."""
-        prompts = [prompt_ids(self.tokenizer, p.prompt) for p in self.problems]
+        prompts = [prompt_ids(self.verifier.tokenizer, p.prompt) for p in self.problems]
         drawn = self.sampler.greedy(prompts, self.sampler.target_mask())
-        texts = self.tokenizer.batch_decode([r.ids for r in drawn], skip_special_tokens=True)
-        right = [
-            r.stop_reason == "end" and self.task.reward(text, p) == 1.0
-            for r, text, p in zip(drawn, texts, self.problems, strict=True)
-        ]
+        right = self.verifier.right(drawn, self.problems)
         return sum(right) / len(right)

@@ -16,9 +16,6 @@ from rlkv.tasks import Task
 from rlkv.training.config import TrainConfig
 from rlkv.training.observer import Observer
 
-EVAL_SEED_OFFSET = 1_000_003
-"""Keeps the problems of the final check apart from those trained on."""
-
 
 def as_mask(
     model: PreTrainedModel,
@@ -62,7 +59,7 @@ def measured(
     observer: Observer,
 ) -> HeadMask:
     """The mask with its accuracy next to the full model's, on problems never trained on."""
-    problems = task.problems(config.eval_problems, seed=config.seed + EVAL_SEED_OFFSET)
+    problems = task.problems(config.eval_problems, seed=config.seed, split="test")
     looked_at = {
         "accuracy_full": HeadMask.full(*mask.shape),
         "accuracy_at_50": mask,

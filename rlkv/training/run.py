@@ -39,8 +39,9 @@ from rlkv.training.self_distillation import (
     solved_only,
     stratified,
 )
+from rlkv.training.verifier import Verifier
 
-ELIMINATION_TEXTS = 96
+ELIMINATION_TEXTS = 48
 """Answers that elimination reads at most."""
 
 
@@ -76,6 +77,7 @@ class Job:
     ) -> None:
         self.config, self.folder, self.observer, self.task = config, folder, observer, task
         self.model, self.tokenizer = model, tokenizer
+        self.verifier = Verifier(task, tokenizer)
 
     def run(self, samples: Path) -> HeadMask:
         """All phases; a stop ends the current one and keeps what was learned."""
@@ -176,8 +178,7 @@ class Job:
         )
         check = HardCheck(
             trainer.sampler,
-            self.tokenizer,
-            self.task,
+            self.verifier,
             problems,
             config.hard_every,
             trainer.log_value,
@@ -188,7 +189,7 @@ class Job:
     def _reward(self, completions: Any, answer: list[str], **columns: Any) -> list[float]:
         texts = [completion[-1]["content"] for completion in completions]
         return [
-            self.task.reward(text, Problem("", right))
+            self.verifier.reward(text, Problem("", right))
             for text, right in zip(texts, answer, strict=True)
         ]
 

@@ -22,6 +22,7 @@ from rlkv.generation import end_tokens, prompt_ids
 from rlkv.tasks import Problem, Task
 from rlkv.training.rollout import Draw, rollouts
 from rlkv.training.rollout_cache import WholeCache
+from rlkv.training.verifier import Verifier
 
 BATCH = 64
 BINS = 4
@@ -88,11 +89,8 @@ def _answer(
         end_tokens(model, tokenizer),
         lambda: WholeCache(model),
     )
-    texts = tokenizer.batch_decode([r.ids for r in drawn], skip_special_tokens=True)
-    return [
-        Solution(p, tuple(r.ids), r.stop_reason == "end" and task.reward(text, p) == 1.0)
-        for p, r, text in zip(problems, drawn, texts, strict=True)
-    ]
+    right = Verifier(task, tokenizer).right(drawn, list(problems))
+    return [Solution(p, tuple(r.ids), ok) for p, r, ok in zip(problems, drawn, right, strict=True)]
 
 
 class SolutionFile:

@@ -16,7 +16,6 @@ from rlkv.training import checkpoint
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.training.grpo import dataset_rows, make_trainer
 from rlkv.training.penalty import penalty_weight
-from rlkv.training.result import EVAL_SEED_OFFSET
 from rlkv.training.run import train
 from rlkv.training.sampler import Sampler
 from rlkv.training.self_distillation import schedule
@@ -92,7 +91,7 @@ def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
     assert (mask.sink, mask.recent, mask.model) == (4, 16, "tracer")
     assert mask.info["recipe"] == config.model_dump()
     metrics = mask.info["metrics"]
-    unseen = get_task("tracing").problems(4, seed=1 + EVAL_SEED_OFFSET)
+    unseen = get_task("tracing").problems(4, seed=1, split="test")
     again = accuracy(*load_model("tracer"), get_task("tracing"), unseen, mask).value
     assert (metrics["n"], metrics["accuracy_at_50"]) == (4, again)
     assert metrics["accuracy_full"] > again  # six steps find no good mask
