@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlkv import __version__
 from rlkv.errors import UserError
+from storage import disk
 from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.jobs import BEAT_S, Job, Jobs
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rlkv.worker")
 
+PHASE_S = 0.5
+"""Between two writes of how far a phase is: some count in milliseconds."""
+
 
 class JobObserver:
     """Writes what a training reports into the database, and reads the wish to stop from it."""
@@ -47,6 +51,7 @@ class JobObserver:
         self.job = job
         self.say = say or (lambda text: None)
         self.stopping = threading.Event()
+        self._phase, self._phase_told = "", 0.0
         self._closed = threading.Event()
         self._beat = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
 
@@ -71,6 +76,15 @@ class JobObserver:
         self._tell(message=text)
         self.say(text)
 
+    def phase(self, name: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if name == self._phase and done < total and now - self._phase_told < PHASE_S:
+            return
+        self._phase, self._phase_told = name, now
+        self._obey(
+            self.jobs.heartbeat(self.job.id, phase=name, phase_done=done, phase_total=total)
+        )
+
     def resumed(self, step: int) -> None:
         self.metrics.truncate_after(self.job.id, step)
         self._tell(step=step)
@@ -91,7 +105,10 @@ class JobObserver:
         return self.stopping.is_set()
 
     def _tell(self, step: int | None = None, message: str | None = None) -> None:
-        if self.jobs.heartbeat(self.job.id, step=step, message=message):
+        self._obey(self.jobs.heartbeat(self.job.id, step=step, message=message))
+
+    def _obey(self, stop: bool) -> None:
+        if stop:
             self.stopping.set()
 
 
@@ -102,15 +119,23 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
     defect with the trace in the log.
     """
     jobs = Jobs(db)
+    folder = jobs.folder(job.id)
+    reserve = disk.Reserve(folder)
     with JobObserver(db, job, say) as observer:
         _obey_signals(observer)
         try:
-            mask = _train(job, jobs.folder(job.id), observer)
+            reserve.hold()
+            mask = _train(job, folder, observer)
         except UserError as error:
             return jobs.finish(job.id, "failed", str(error), exit_code=2)
         except Exception as error:
+            full = disk.is_full(error, folder)
+            reserve.release()  # so that the end can be written
             log.exception("job %s failed", job.id)
-            return jobs.finish(job.id, "failed", _defect(error), exit_code=1)
+            message = disk.MESSAGE if full else _defect(error)
+            return jobs.finish(job.id, "failed", message, exit_code=disk.EXIT_CODE if full else 1)
+        finally:
+            reserve.release()
         done = mask.info["steps_done"] == job.total_steps
         state, message = ("done", _summary(mask)) if done else ("cancelled", "Stopped; mask kept")
         keep = mask.info["steps_done"] > 0
@@ -121,10 +146,13 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
 
 def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
     # Heavy imports last, so that the row shows life at once.
+    from rlkv.provenance import versions
     from rlkv.training.config import make_config
     from rlkv.training.run import train
 
-    return train(make_config(dict(job.params)), folder, observer)
+    config = make_config(dict(job.params))
+    observer.jobs.describe(job.id, versions(config.device))
+    return train(config, folder, observer)
 
 
 def _summary(mask: HeadMask) -> str:
@@ -196,6 +224,7 @@ def create(
     *,
     request_key: str | None = None,
     claimed_by: int | None = None,
+    cloned_from: str | None = None,
 ) -> Job:
     """Puts a training into the queue; the app's way to start one."""
     return Jobs(db).create(
@@ -207,6 +236,7 @@ def create(
         seed=config.seed,
         request_key=request_key,
         claimed_by=claimed_by,
+        cloned_from=cloned_from,
         code_version=__version__,
     )
 
@@ -240,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
         return job.exit_code or 0
     except StorageError as error:
         log.error("%s", error)
-        return 2
+        return disk.EXIT_CODE if disk.is_full(error, db.folder) else 2
     finally:
         db.close()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from signal import Signals
 from subprocess import Popen
 
-from storage import processes
+from storage import disk, processes
 from storage.database import Database
 from storage.errors import StorageError
 from storage.jobs import LEASE_S, Job, Jobs
@@ -137,6 +137,8 @@ class Workers:
         """A child has exited. Code 0 proves nothing: a worker writes its own end first."""
         if code < 0:
             self._take_back(job, f"The worker was ended by {_signal_name(-code)}.", code)
+        elif code == disk.EXIT_CODE:
+            self._queue.give_up(job, disk.MESSAGE, code)
         else:
             how = "exited without a result" if code == 0 else f"exited with code {code}"
             self._queue.give_up(job, self._with_log(job, f"The worker {how}."), code)

@@ -25,6 +25,7 @@ from trl import GRPOConfig, GRPOTrainer
 from rlkv.gates import Gates
 from rlkv.training import checkpoint
 from rlkv.training.config import TrainConfig
+from rlkv.training.divergence import require_finite
 from rlkv.training.penalty import penalty_weight
 
 ADAM_EPSILON = 1e-3
@@ -45,6 +46,7 @@ class GateTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+        self._require_finite(rewards, "reward")
         # Already gathered over processes: the mean of the whole step's batch.
         self.mean_reward = float(rewards.nanmean())
         return rewards
@@ -53,9 +55,13 @@ class GateTrainer(GRPOTrainer):
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         if not self.model.training:
             return loss
+        self._require_finite(loss.detach(), "loss")
         weight = penalty_weight(self.settings.penalty, self.settings.cutoff, self.mean_reward)
         self._log_gates(weight)
         return loss + weight * self.gates.penalty() / self.current_gradient_accumulation_steps
+
+    def _require_finite(self, values: torch.Tensor, what: str) -> None:
+        require_finite(values, what, self.state.global_step + 1, Path(self.args.output_dir))
 
     def _log_gates(self, weight: float) -> None:
         values = self.gates.values.detach()
@@ -103,6 +109,8 @@ class _GateCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         gradient = self.gates.values.grad
+        if gradient is not None:
+            self._require_finite(gradient, "gradient", args, state)
         # Nothing to learn from this batch: without this, Adam's momentum would coast on.
         if gradient is not None and not gradient.any():
             self.gates.values.grad = None
@@ -110,7 +118,13 @@ class _GateCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self._require_finite(self.gates.values.detach(), "gate", args, state)
         self.gates.clamp_()
+
+    def _require_finite(
+        self, values: torch.Tensor, what: str, args: TrainingArguments, state: TrainerState
+    ) -> None:
+        require_finite(values, what, state.global_step + 1, Path(str(args.output_dir)))
 
 
 def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:

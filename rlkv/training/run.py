@@ -44,6 +44,9 @@ class Observer(Protocol):
     def event(self, text: str) -> None:
         """A line for the log: a phase begins, a checkpoint is used."""
 
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Which part of the job it is in ("sampling", "training", "measuring"), and how far."""
+
     def resumed(self, step: int) -> None:
         """Training goes on after `step`; whatever was reported beyond it will come again."""
 
@@ -72,6 +75,7 @@ def train(config: TrainConfig, folder: Path, observer: Observer) -> HeadMask:
         gates_module.detach(model)
     mask = _mask(model, scores, config, steps)
     if config.eval_problems and steps == config.steps:
+        observer.phase("measuring", 0, config.eval_problems)
         observer.event(f"Measuring the mask on {config.eval_problems} unseen problems")
         mask = _measured(model, tokenizer, task, mask, config)
     return mask
@@ -89,7 +93,13 @@ def _pool(
     path = folder / "problems.json"
     if path.is_file():
         return [Problem(**row) for row in json.loads(path.read_text())]
+    observer.phase("sampling", 0, config.problems)
     observer.event(f"Sampling: which of {config.problems} problems does the model solve by itself?")
+
+    def progress(done: int, total: int) -> bool:
+        observer.phase("sampling", done, total)
+        return not observer.should_stop()
+
     solved = solved_problems(
         model,
         tokenizer,
@@ -97,7 +107,7 @@ def _pool(
         count=config.problems,
         seed=config.seed,
         max_new_tokens=config.max_new_tokens,
-        progress=lambda done, total: not observer.should_stop(),
+        progress=progress,
     )
     observer.event(f"{len(solved)} of {config.problems} problems are solved and kept")
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,12 +149,14 @@ def _optimise(
         folder,
         [_Reporter(gates, observer)],
     )
+    checkpoint.remove_torn(folder)
     start = checkpoint.latest(folder)
     if start:
         observer.resumed(start[1])
         observer.event(f"Resuming after step {start[1]}")
     else:
         observer.event(f"Training {gates.values.numel()} gates for {config.steps} steps")
+    observer.phase("training", start[1] if start else 0, config.steps)
     if observer.should_stop():
         return start[1] if start else 0
     trainer.train(resume_from_checkpoint=str(start[0]) if start else None)
@@ -193,6 +205,7 @@ class _Reporter(TrainerCallback):
             return control
         metrics = {ours: float(logs[trl]) for trl, ours in _LOGGED.items() if trl in logs}
         metrics["step_seconds"] = time.perf_counter() - self.begun
+        self.observer.phase("training", state.global_step, state.max_steps)
         self.observer.step(state.global_step, metrics, self.gates.values.detach().cpu().numpy())
         if self.observer.should_stop() and state.global_step < state.max_steps:
             control.should_training_stop = True

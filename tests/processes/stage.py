@@ -89,6 +89,14 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait until something is true; fail when it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @contextmanager
 def open_stage(folder: Path) -> Iterator[Stage]:
     db = open_database(folder)

@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,7 +10,7 @@ import pytest
 from storage.launching import ROOT
 from storage.processes import start_time
 from storage.supervisor import ensure_running, is_running
-from tests.processes.stage import Stage, kill, options
+from tests.processes.stage import Stage, kill, options, wait_for
 
 
 def test_a_new_supervisor_adopts_the_running_worker(stage: Stage) -> None:
@@ -95,10 +93,3 @@ def supervisors(folder: Path) -> list[psutil.Process]:
         for process in psutil.process_iter(["cmdline"])
         if {"storage.supervisor", str(folder)} <= set(process.info["cmdline"] or [])
     ]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -38,11 +38,15 @@ class Log:
         self.steps: dict[int, Mapping[str, float]] = {}
         self.gates: dict[int, np.ndarray] = {}
         self.events: list[str] = []
+        self.phases: list[tuple[str, int, int]] = []
         self.resumed_after: list[int] = []
         self.stop_after = stop_after
 
     def event(self, text: str) -> None:
         self.events.append(text)
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        self.phases.append((name, done, total))
 
     def resumed(self, step: int) -> None:
         self.resumed_after.append(step)
