@@ -81,9 +81,7 @@ class JobObserver:
         if name == self._phase and done < total and now - self._phase_told < PHASE_S:
             return
         self._phase, self._phase_told = name, now
-        self._obey(
-            self.jobs.heartbeat(self.job.id, phase=name, phase_done=done, phase_total=total)
-        )
+        self._obey(self.jobs.heartbeat(self.job.id, phase=name, phase_done=done, phase_total=total))
 
     def resumed(self, step: int) -> None:
         self.metrics.truncate_after(self.job.id, step)

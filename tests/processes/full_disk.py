@@ -21,6 +21,7 @@ from storage.jobs import Job, Jobs
 from storage.metrics import Metrics
 from storage.supervisor import ensure_running
 from tests.processes import killing
+from tests.processes.stage import supervisors
 
 DISK = "12m"
 PORT = 7999
@@ -39,22 +40,23 @@ def main(folder: Path) -> dict[str, Any]:
             Jobs(db).request_stop(job.id)
         app.kill()
         app.wait()
+        for supervisor in supervisors(folder):
+            supervisor.kill()
         db.close()
 
 
 def events(db: Database, folder: Path) -> dict[str, Any]:
     job = create(killing.settings(seed=5), db)
-    ensure_running(folder, options=["--poll=0.1", "--idle=1"])
+    ensure_running(folder)
     killing.until_step(db, job.id, 3)
     fill(folder / "filler")
     failed = killing.until_ended(db, job.id)
     found = {**state(db, failed), "page": get("train"), "checks": db.check()}
-    found["whole"] = [p.name for p in job_folder(db, job) if (p / "complete").is_file()]
     found["resumes_from"] = (checkpoint.latest(Jobs(db).folder(job.id)) or (None, 0))[1]
-    found["free"] = len(list(folder.glob("jobs/*/reserve")))
+    found["reserves"] = len(list(folder.glob("jobs/*/reserve")))
     (folder / "filler").unlink()
     Jobs(db).resume(job.id)
-    ensure_running(folder, options=["--poll=0.1", "--idle=1"])
+    ensure_running(folder)
     done = killing.until_ended(db, job.id)
     found["after"] = state(db, done)
     found["left"] = [(p / "complete").is_file() for p in job_folder(db, job)]

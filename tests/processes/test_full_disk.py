@@ -48,7 +48,7 @@ def test_a_full_disk_fails_the_job_by_name_and_loses_nothing(tmp_path: Path) -> 
     assert found["page"] == 200
     assert found["checks"] == []
     assert found["resumes_from"] >= 2
-    assert found["free"] == 0
+    assert found["reserves"] == 0
     assert found["after"]["state"] == "done", found
     assert all(found["left"])
     assert found["same"]

@@ -20,11 +20,11 @@ NOTICED_S = 5.0
 """The time that a killed worker may stay unnoticed beyond its lease; here it is the whole time."""
 
 
-def killed_and_resumed(seed: int, kills: int) -> None:
+def killed_and_resumed(seed: int, kills: int, steps: int = 12) -> None:
     """One training, killed so often at random steps, against the same one left alone."""
     db = open_database()
     try:
-        config = killing.settings(seed=seed)
+        config = killing.settings(seed=seed, steps=steps)
         reference = killing.unbroken(db, config)
         job = create(config, db)
         ensure_running(db.folder, options=QUICK)
@@ -50,7 +50,7 @@ def interruptions(db: Database, job: Job) -> list[float]:
 
 
 def test_a_killed_training_ends_with_the_same_gates() -> None:
-    killed_and_resumed(seed=100, kills=1)
+    killed_and_resumed(seed=100, kills=1, steps=6)
 
 
 @pytest.mark.slow
@@ -76,9 +76,7 @@ def test_a_kill_while_a_checkpoint_is_written_uses_the_one_before() -> None:
         ended = killing.until_ended(db, job.id)
         killing.require_same(db, ended, reference)
         step = int(torn.name.rpartition("-")[2])
-        assert any(
-            f"Resuming after step {step - 1}" in e.text for e in Metrics(db).events(job.id)
-        )
+        assert any(f"Resuming after step {step - 1}" in e.text for e in Metrics(db).events(job.id))
         left = sorted(folder.glob("checkpoint-*"))
         assert len(left) == 2  # whole ones, of the last two steps
         assert all((path / "complete").is_file() for path in left)
