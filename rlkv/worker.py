@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlkv import __version__
 from rlkv.errors import UserError
+from rlkv.reporting import Report, require_tracker
 from storage import disk
 from storage.database import Database, open_database
 from storage.errors import StorageError
@@ -49,6 +50,9 @@ class JobObserver:
     def __init__(self, db: Database, job: Job, say: Callable[[str], None] | None = None) -> None:
         self.jobs, self.metrics = Jobs(db), Metrics(db)
         self.job = job
+        # What an earlier attempt stored it has sent as well; those steps are not sent again.
+        known = (steps[-1][0] for steps in self.metrics.series(job.id, max_points=2).values())
+        self.report = Report(job.id, job.title, job.params, sent=max(known, default=0))
         self.say = say or (lambda text: None)
         self.stopping = threading.Event()
         self._phase, self._phase_told = "", 0.0
@@ -62,6 +66,7 @@ class JobObserver:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._beat.join()
+        self.report.close()
 
     def _beats(self) -> None:
         """Renews the lease while the main thread works, and notices the stop flag early."""
@@ -94,6 +99,8 @@ class JobObserver:
             self.job.id, step, gates.astype("<f4").tobytes(), layers=layers, kv_heads=heads
         )
         self._tell(step=step, message="Training")
+        if trouble := self.report.log(step, metrics):
+            self.metrics.add_event(self.job.id, "warning", trouble)
         self.say(
             f"step {step}/{self.job.total_steps}  reward {metrics['reward']:.2f}  "
             f"mean gate {metrics['gate_mean']:.2f}  sparsity {metrics['sparsity']:.2f}"
@@ -180,7 +187,9 @@ def _obey_signals(observer: JobObserver) -> None:
             signal.signal(number, stop)
 
 
-def run_here(config: TrainConfig, say: Callable[[str], None]) -> tuple[Job, HeadMask | None]:
+def run_here(
+    config: TrainConfig, say: Callable[[str], None], cloned_from: str | None = None
+) -> tuple[Job, HeadMask | None]:
     """The command line's way: makes a row held by this process and runs it.
 
     Returns the ended row and its mask, if it got that far.
@@ -190,7 +199,7 @@ def run_here(config: TrainConfig, say: Callable[[str], None]) -> tuple[Job, Head
     prepare_environment()
     db = open_database()
     try:
-        job = run_job(db, create(config, db, claimed_by=os.getpid()), say)
+        job = run_job(db, create(config, db, claimed_by=os.getpid(), cloned_from=cloned_from), say)
         rows = Masks(db).list(job_id=job.id)
         return job, HeadMask.from_record(rows[0].to_record()) if rows else None
     finally:
@@ -224,7 +233,12 @@ def create(
     claimed_by: int | None = None,
     cloned_from: str | None = None,
 ) -> Job:
-    """Puts a training into the queue; the app's way to start one."""
+    """Puts a training into the queue; the app's way to start one.
+
+    Raises:
+        UserError: if it is to report to a tracker that is not installed.
+    """
+    require_tracker(config.report_to)
     return Jobs(db).create(
         "train",
         config.model_dump(),

@@ -102,6 +102,12 @@ class TrainConfig(BaseModel):
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )
 
+    report_to: Literal["none", "trackio", "wandb"] = Field(
+        "none",
+        title="Report to",
+        description="Send every step's numbers to this tracker too, if it is installed",
+    )
+
     def sharpness(self, step: int) -> float:
         """The gates' sharpness k at a step: 1 for a fifth, rising to 8 until three quarters."""
         if not self.hardening:
