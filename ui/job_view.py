@@ -75,13 +75,14 @@ def _top(studio: Studio, job: Job, series: dict[str, list[tuple[int, float]]]) -
     sparsity = series.get("sparsity")
     items = [
         Tile("Step", str(job.step), f"of {job.total_steps}", key="step"),
-        Tile("Reward", newest("reward"), "as trained"),
-        Tile("Reward", newest("reward_hard"), "as deployed", key="reward-hard"),
+        Tile("Reward", newest("reward"), "trained"),
+        Tile("Reward", newest("reward_hard"), "deployed", key="reward-hard"),
         Tile("Mean gate", newest("gate_mean")),
         Tile("Sparsity", percent(sparsity[-1][1]) if sparsity else NOT_YET),
         Tile("Time left", _time_left(job, series)),
     ]
-    message = f'<span class="say">{escape(job.message)}</span>' if job.message else ""
+    new = job.message and job.message.lower() != job.phase  # the steps below say that already
+    message = f'<span class="say">{escape(job.message)}</span>' if new else ""
     return (
         f'<div class="live-top" data-job="{escape(job.id)}" data-state="{escape(job.state)}">'
         f"<h2>{escape(job.title)}</h2>{state_badge(job.state)}{_links(studio, job)}{message}</div>"

@@ -29,7 +29,7 @@ def stepper(job: Job) -> str:
     halted = " halted" if job.state in ("failed", "cancelled", "interrupted") else ""
     return (
         f'<ol class="phases{halted}" aria-label="Phases">{"".join(items)}</ol>'
-        f'<p class="phase-now" data-figure="phase">{escape(words)}</p>'
+        + (f'<p class="phase-now" data-figure="phase">{escape(words)}</p>' if words else "")
     )
 
 
