@@ -37,7 +37,7 @@ def job_files() -> JobFiles:
     """Adds the row of buttons."""
     with gr.Row(elem_classes="actions"):
         made: JobFiles = {
-            name: gr.Button(title, size="sm", elem_id=f"get-{name}")
+            name: gr.Button(title, size="sm", min_width=130, elem_id=f"get-{name}")
             for name, title in BUTTONS.items()
         }
     return {**made, "file": gr.DownloadButton(visible="hidden", elem_id="job-file")}

@@ -75,7 +75,7 @@ def test_a_gradient_that_is_no_number_moves_nothing(tmp_path: Path) -> None:
 
     def penalty(self: Gates) -> torch.Tensor:
         if not seen:
-            self.values.register_hook(poisoned)
+            self.values.register_hook(poisoned)  # type: ignore[no-untyped-call]
         return original(self)
 
     with pytest.MonkeyPatch.context() as patch:

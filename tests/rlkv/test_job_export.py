@@ -32,7 +32,9 @@ def test_numbers_come_back_as_they_were() -> None:
 
 def test_gates_come_back_as_they_were() -> None:
     gates = np.random.default_rng(0).random((3, 2, 4)).astype("<f4")
-    data = gates_npz([(step, g.tobytes()) for step, g in zip((1, 2, 5), gates, strict=True)], (2, 4))
+    data = gates_npz(
+        [(step, g.tobytes()) for step, g in zip((1, 2, 5), gates, strict=True)], (2, 4)
+    )
     with np.load(io.BytesIO(data), allow_pickle=False) as found:
         assert found["steps"].tolist() == [1, 2, 5]
         assert np.array_equal(found["gates"], gates)

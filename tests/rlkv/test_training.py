@@ -73,6 +73,10 @@ def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
     config = make_config({**SMALL, "seed": 1})
     mask = train(config, tmp_path, log)
     assert list(log.steps) == [1, 2, 3, 4, 5, 6]
+    assert log.phases[0] == ("sampling", 0, 8)
+    assert ("sampling", 8, 8) in log.phases
+    assert [p for p in log.phases if p[0] == "training"] == [("training", n, 6) for n in range(7)]
+    assert log.phases[-1][0] == "measuring"
     assert {"reward", "gate_mean", "sparsity", "penalty_weight", "sharpness", "loss", "grad_norm",
             "step_seconds", "completion_length"} <= set(log.steps[1])  # fmt: skip
     assert log.steps[1]["gate_mean"] == 1.0
@@ -131,6 +135,15 @@ def test_a_torn_checkpoint_is_not_used(tmp_path: Path) -> None:
     train(config, tmp_path, log)
     assert log.resumed_after == [2]
     assert list(log.steps) == [3, 4, 5, 6]
+    assert (found[0] / "gates.safetensors").read_bytes() != b"torn"
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    for name in ("checkpoint-2", "checkpoint-4"):
+        (tmp_path / name).mkdir()
+    checkpoint.mark_complete(tmp_path / "checkpoint-2")
+    checkpoint.remove_torn(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
 
 
 def test_checkpoints_hold_gates_only(tmp_path: Path) -> None:

@@ -27,9 +27,8 @@ def stepper(job: Job) -> str:
             f'<i class="meter"><i style="width:{share:.1%}"></i></i></li>'
         )
     halted = " halted" if job.state in ("failed", "cancelled", "interrupted") else ""
-    return (
-        f'<ol class="phases{halted}" aria-label="Phases">{"".join(items)}</ol>'
-        + (f'<p class="phase-now" data-figure="phase">{escape(words)}</p>' if words else "")
+    return f'<ol class="phases{halted}" aria-label="Phases">{"".join(items)}</ol>' + (
+        f'<p class="phase-now" data-figure="phase">{escape(words)}</p>' if words else ""
     )
 
 
