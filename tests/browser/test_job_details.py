@@ -62,7 +62,7 @@ def test_the_reward_as_deployed_is_drawn_where_there_is_one(
     page.goto(f"/train?job={held.id}")
     hard = page.locator("#live [data-figure=reward-hard]")
     expect(hard).to_have_text("\u2013 deployed")
-    names = "document.querySelector('#curves .js-plotly-plot').data.map(t => t.name)"
+    names = "(document.querySelector('#curves .js-plotly-plot')?.data ?? []).map(t => t.name)"
     page.wait_for_function(f"() => {names}.length === 4")
     for step in (5, 10):
         metrics.log(held.id, step, {"reward_hard": 0.25 if step == 5 else float("nan")})
@@ -104,7 +104,7 @@ def test_a_job_can_be_taken_away_and_cloned(page: Page, db: Database) -> None:
     expect(page.locator("#live [data-job]")).to_have_attribute(
         "data-state", "done", timeout=120_000
     )
-    assert Metrics(db).snapshots(clone.id) != Metrics(db).snapshots(job.id)
+    assert [step for step, _ in Metrics(db).snapshots(clone.id)] == [1, 2]
 
 
 def taken(page: Page, name: str) -> bytes:
