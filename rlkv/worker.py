@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlkv import __version__
 from rlkv.errors import UserError
+from rlkv.reporting import Report, require_tracker
+from storage import disk
 from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.jobs import BEAT_S, Job, Jobs
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rlkv.worker")
 
+PHASE_S = 0.5
+"""Between two writes of how far a phase is: some count in milliseconds."""
+
 
 class JobObserver:
     """Writes what a training reports into the database, and reads the wish to stop from it."""
@@ -45,8 +50,12 @@ class JobObserver:
     def __init__(self, db: Database, job: Job, say: Callable[[str], None] | None = None) -> None:
         self.jobs, self.metrics = Jobs(db), Metrics(db)
         self.job = job
+        # What an earlier attempt stored it has sent as well; those steps are not sent again.
+        known = (steps[-1][0] for steps in self.metrics.series(job.id, max_points=2).values())
+        self.report = Report(job.id, job.title, job.params, sent=max(known, default=0))
         self.say = say or (lambda text: None)
         self.stopping = threading.Event()
+        self._phase, self._phase_told = "", 0.0
         self._closed = threading.Event()
         self._beat = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
 
@@ -57,6 +66,7 @@ class JobObserver:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._beat.join()
+        self.report.close()
 
     def _beats(self) -> None:
         """Renews the lease while the main thread works, and notices the stop flag early."""
@@ -72,7 +82,11 @@ class JobObserver:
         self.say(text)
 
     def phase(self, name: str, done: int, total: int) -> None:
-        self._tell(message=f"{name.capitalize()} {done} of {total}")
+        now = time.monotonic()
+        if name == self._phase and done < total and now - self._phase_told < PHASE_S:
+            return
+        self._phase, self._phase_told = name, now
+        self._obey(self.jobs.heartbeat(self.job.id, phase=name, phase_done=done, phase_total=total))
 
     def resumed(self, step: int) -> None:
         self.metrics.truncate_after(self.job.id, step)
@@ -85,6 +99,8 @@ class JobObserver:
             self.job.id, step, gates.astype("<f4").tobytes(), layers=layers, kv_heads=heads
         )
         self._tell(step=step, message="Training")
+        if trouble := self.report.log(step, metrics):
+            self.metrics.add_event(self.job.id, "warning", trouble)
         self.say(
             f"step {step}/{self.job.total_steps}  reward {metrics['reward']:.2f}  "
             f"mean gate {metrics['gate_mean']:.2f}  sparsity {metrics['sparsity']:.2f}"
@@ -94,7 +110,10 @@ class JobObserver:
         return self.stopping.is_set()
 
     def _tell(self, step: int | None = None, message: str | None = None) -> None:
-        if self.jobs.heartbeat(self.job.id, step=step, message=message):
+        self._obey(self.jobs.heartbeat(self.job.id, step=step, message=message))
+
+    def _obey(self, stop: bool) -> None:
+        if stop:
             self.stopping.set()
 
 
@@ -105,15 +124,23 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
     defect with the trace in the log.
     """
     jobs = Jobs(db)
+    folder = jobs.folder(job.id)
+    reserve = disk.Reserve(folder)
     with JobObserver(db, job, say) as observer:
         _obey_signals(observer)
         try:
-            mask = _train(job, jobs.folder(job.id), observer, db.folder / "samples")
+            reserve.hold()
+            mask = _train(job, folder, observer, db.folder / "samples")
         except UserError as error:
             return jobs.finish(job.id, "failed", str(error), exit_code=2)
         except Exception as error:
+            full = disk.is_full(error, folder)
+            reserve.release()  # so that the end can be written
             log.exception("job %s failed", job.id)
-            return jobs.finish(job.id, "failed", _defect(error), exit_code=1)
+            message = disk.MESSAGE if full else _defect(error)
+            return jobs.finish(job.id, "failed", message, exit_code=disk.EXIT_CODE if full else 1)
+        finally:
+            reserve.release()
         done = mask.info["steps_done"] == job.total_steps
         state, message = ("done", _summary(mask)) if done else ("cancelled", "Stopped; mask kept")
         keep = mask.info["steps_done"] > 0
@@ -124,10 +151,13 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
 
 def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> HeadMask:
     # Heavy imports last, so that the row shows life at once.
+    from rlkv.provenance import versions
     from rlkv.training.config import make_config
     from rlkv.training.run import train
 
-    return train(make_config(dict(job.params)), folder, observer, samples)
+    config = make_config(dict(job.params))
+    observer.jobs.describe(job.id, versions(config.device))
+    return train(config, folder, observer, samples)
 
 
 def _summary(mask: HeadMask) -> str:
@@ -157,7 +187,9 @@ def _obey_signals(observer: JobObserver) -> None:
             signal.signal(number, stop)
 
 
-def run_here(config: TrainConfig, say: Callable[[str], None]) -> tuple[Job, HeadMask | None]:
+def run_here(
+    config: TrainConfig, say: Callable[[str], None], cloned_from: str | None = None
+) -> tuple[Job, HeadMask | None]:
     """The command line's way: makes a row held by this process and runs it.
 
     Returns the ended row and its mask, if it got that far.
@@ -167,7 +199,7 @@ def run_here(config: TrainConfig, say: Callable[[str], None]) -> tuple[Job, Head
     prepare_environment()
     db = open_database()
     try:
-        job = run_job(db, create(config, db, claimed_by=os.getpid()), say)
+        job = run_job(db, create(config, db, claimed_by=os.getpid(), cloned_from=cloned_from), say)
         rows = Masks(db).list(job_id=job.id)
         return job, HeadMask.from_record(rows[0].to_record()) if rows else None
     finally:
@@ -199,8 +231,14 @@ def create(
     *,
     request_key: str | None = None,
     claimed_by: int | None = None,
+    cloned_from: str | None = None,
 ) -> Job:
-    """Puts a training into the queue; the app's way to start one."""
+    """Puts a training into the queue; the app's way to start one.
+
+    Raises:
+        UserError: if it is to report to a tracker that is not installed.
+    """
+    require_tracker(config.report_to)
     return Jobs(db).create(
         "train",
         config.model_dump(),
@@ -210,6 +248,7 @@ def create(
         seed=config.seed,
         request_key=request_key,
         claimed_by=claimed_by,
+        cloned_from=cloned_from,
         code_version=__version__,
     )
 
@@ -243,7 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
         return job.exit_code or 0
     except StorageError as error:
         log.error("%s", error)
-        return 2
+        return disk.EXIT_CODE if disk.is_full(error, db.folder) else 2
     finally:
         db.close()
 

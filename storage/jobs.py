@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,66 +20,17 @@ from sqlalchemy.orm import Session
 from storage import processes, transitions
 from storage.database import Database
 from storage.errors import StorageError
+from storage.job import Job
 from storage.locations import private_folder
 from storage.masks import insert_mask
 from storage.metrics import note
-from storage.processes import ProcessIdentity
 from storage.schema import JobTable, detached
 from storage.transitions import HELD, IN_TURN, TERMINAL, WAITING
 
 LEASE_S = 30.0  # a worker silent for so long has lost its job
 BEAT_S = 5.0  # how often a worker should call `Jobs.heartbeat`
 
-
-@dataclass(frozen=True)
-class Job:
-    """One job as it was when it was read. Times are seconds since 1970."""
-
-    id: str
-    kind: str
-    title: str
-    params: dict[str, Any]
-    model: str
-    state: str
-    stop_requested: bool
-    priority: int  # higher goes first
-    attempt: int  # how often a worker took it since a person last pressed Start or Resume
-    max_attempts: int
-    worker_id: str | None
-    pid: int | None
-    pid_start_time: float | None
-    host: str | None
-    boot_id: str | None
-    lease_until: float | None
-    heartbeat_at: float | None
-    step: int
-    total_steps: int
-    progress_at_claim: int  # the step when the last worker took it
-    message: str
-    exit_code: int | None  # negative: ended by that signal
-    created_at: float
-    started_at: float | None  # of the last attempt
-    ended_at: float | None
-    resume_of: str | None
-    code_version: str
-    seed: int
-
-    @property
-    def is_terminal(self) -> bool:
-        """Ended: nothing happens to it unless a person resumes it."""
-        return self.state in TERMINAL
-
-    @property
-    def is_held(self) -> bool:
-        """A process works on it, or is being started for it."""
-        return self.state in HELD
-
-    @property
-    def process(self) -> ProcessIdentity | None:
-        """The process that holds it, if one was recorded."""
-        if self.pid is None or self.pid_start_time is None:
-            return None
-        return ProcessIdentity(self.pid, self.pid_start_time, self.host or "", self.boot_id or "")
+__all__ = ["BEAT_S", "LEASE_S", "Job", "Jobs"]
 
 
 class Jobs:
@@ -106,6 +56,7 @@ class Jobs:
         priority: int = 0,
         max_attempts: int = 3,
         resume_of: str | None = None,
+        cloned_from: str | None = None,
         code_version: str = "",
     ) -> Job:
         """Put a job in the queue.
@@ -128,6 +79,7 @@ class Jobs:
                     max_attempts=max_attempts,
                     total_steps=total_steps,
                     resume_of=resume_of,
+                    cloned_from=_if_there(session, cloned_from),
                     code_version=code_version,
                     seed=seed,
                 )
@@ -241,6 +193,10 @@ class Jobs:
         step: int | None = None,
         total_steps: int | None = None,
         message: str | None = None,
+        *,
+        phase: str | None = None,
+        phase_done: int | None = None,
+        phase_total: int | None = None,
     ) -> bool:
         """Say that the worker lives, and how far it is. True: stop and save what there is.
 
@@ -250,7 +206,14 @@ class Jobs:
             row = transitions.find(session, job_id)
             if not _holds(detached(Job, row), os.getpid()):
                 return True
-            told = {"step": step, "total_steps": total_steps, "message": message}
+            told = {
+                "step": step,
+                "total_steps": total_steps,
+                "message": message,
+                "phase": phase,
+                "phase_done": phase_done,
+                "phase_total": phase_total,
+            }
             news = {name: value for name, value in told.items() if value is not None}
             if any(getattr(row, name) != value for name, value in news.items()):
                 row.changes += 1
@@ -258,6 +221,18 @@ class Jobs:
                 setattr(row, name, value)
             transitions.renew(row, self._lease_s)
             return row.stop_requested
+
+    def describe(self, job_id: str, versions: Mapping[str, Any]) -> None:
+        """Keep what this attempt runs on; a change since the last one is told in the log.
+
+        A resumed training on other versions or threads may not give the very same gates.
+        """
+        with self._edit(job_id) as (session, row):
+            for name in sorted({*row.versions, *versions} if row.versions else ()):
+                before, now = row.versions.get(name), versions.get(name)
+                if before != now:
+                    note(session, job_id, "warning", f"Goes on with {name} {now}, was {before}.")
+            row.versions = dict(versions)
 
     def finish(
         self,
@@ -288,6 +263,11 @@ class Jobs:
             row = transitions.find(session, job_id)
             row.changes += 1
             yield session, row
+
+
+def _if_there(session: Session, job_id: str | None) -> str | None:
+    """A job may have been deleted while a page showed it."""
+    return job_id if job_id and session.get(JobTable, job_id) else None
 
 
 def _holds(job: Job, pid: int) -> bool:

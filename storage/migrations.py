@@ -1,7 +1,7 @@
 """How the database came to its present shape: numbered steps, each run once, in one transaction.
 
 A step is written in SQL and never edited after a release: `schema.py` shows the newest shape,
-this file the way there. To change the schema, add ``m002_...`` below and a database of the
+this file the way there. To change the schema, add the next ``mNNN_...`` below and a database of the
 schema before it to ``tests/storage/schemas``.
 """
 
@@ -182,5 +182,21 @@ CREATE TABLE messages (
     created_at REAL NOT NULL
 ) STRICT;
 CREATE INDEX messages_by_chat ON messages (chat_id, id);
+""",
+    )
+
+
+@migration
+def m002_phases_and_provenance(connection: Connection) -> None:
+    """Which phase a job is in, what it runs on, and which job's settings it took."""
+    _run(
+        connection,
+        """
+ALTER TABLE jobs ADD COLUMN phase TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN phase_done INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN phase_total INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN versions TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE jobs ADD COLUMN cloned_from TEXT REFERENCES jobs (id) ON DELETE SET NULL;
+CREATE INDEX jobs_by_cloned_from ON jobs (cloned_from);
 """,
     )

@@ -50,6 +50,14 @@ class Queue:
             if row is not None and row.pid is None:
                 transitions.hold(row, process)
 
+    def tell(self, job: Job, level: str, text: str) -> None:
+        """Add a line to the log of a job that is still what the caller saw."""
+        with self._db.write() as session:
+            row = _unchanged(session, job)
+            if row is not None:
+                note(session, job.id, level, text)
+                row.changes += 1
+
     def put_back(self, job: Job) -> None:
         """Undo a claim that never got a process: the supervisor that made it is gone."""
         with self._db.write() as session:

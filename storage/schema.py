@@ -63,6 +63,11 @@ class JobTable(Table):
     code_version: Mapped[str]
     seed: Mapped[int]
     changes: Mapped[int] = mapped_column(default=1)  # grows with every visible change
+    phase: Mapped[str] = mapped_column(default="")
+    phase_done: Mapped[int] = mapped_column(default=0)
+    phase_total: Mapped[int] = mapped_column(default=0)
+    versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    cloned_from: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
 
 
 class MetricTable(Table):

@@ -35,7 +35,8 @@ def begin_attempt(row: JobTable, worker_id: str | None, lease_s: float) -> None:
     row.attempt += 1
     row.progress_at_claim = row.step
     row.worker_id = worker_id
-    row.message = ""
+    row.message = row.phase = ""
+    row.phase_done = row.phase_total = 0
     row.started_at = time.time()
     row.ended_at = row.exit_code = None
     _forget_process(row)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from signal import Signals
 from subprocess import Popen
 
-from storage import processes
+from storage import disk, processes
 from storage.database import Database
 from storage.errors import StorageError
 from storage.jobs import LEASE_S, Job, Jobs
 from storage.launching import last_line, launch, worker_command
 from storage.queue import Queue
+from storage.watches import ClockWatch, Stopwatches, jump_told
 
 Command = Callable[[str], list[str]]
 Attempt = tuple[str, float | None]
@@ -61,6 +62,7 @@ class Workers:
         self._children: dict[Attempt, Popen[bytes]] = {}
         self._signalled: dict[Attempt, Signals] = {}
         self._watches = Stopwatches()
+        self._clock = ClockWatch(self._timing.lease)
 
     def run(self, *, once: bool = False) -> None:
         """Work until there was no job for the idle time; with ``once``, until there is none."""
@@ -78,8 +80,11 @@ class Workers:
         active = self._jobs.active()
         if not active and not self._children:
             return False
+        jump = self._clock.jump()
         for job in active:
             if job.is_held:
+                if jump:
+                    self._queue.tell(job, "warning", jump_told(jump))
                 self._watch(job)
         self._collect_children()
         if any(not job.is_held for job in self._jobs.active()):
@@ -137,6 +142,8 @@ class Workers:
         """A child has exited. Code 0 proves nothing: a worker writes its own end first."""
         if code < 0:
             self._take_back(job, f"The worker was ended by {_signal_name(-code)}.", code)
+        elif code == disk.EXIT_CODE:
+            self._queue.give_up(job, disk.MESSAGE, code)
         else:
             how = "exited without a result" if code == 0 else f"exited with code {code}"
             self._queue.give_up(job, self._with_log(job, f"The worker {how}."), code)
@@ -200,27 +207,6 @@ class Workers:
     def _with_log(self, job: Job, message: str) -> str:
         line = last_line(self._jobs.folder(job.id) / "log.txt")
         return f"{message} Its last words: {line}" if line else message
-
-
-class Stopwatches:
-    """How long values have stayed the same, by the monotonic clock: setting the time of day
-    or closing a laptop's lid must not make a living worker look dead."""
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], tuple[object, float]] = {}
-
-    def unchanged_for(self, owner: str, name: str, value: object) -> float:
-        """Seconds since this value was first seen here; 0 for a new one."""
-        now = time.monotonic()
-        known, since = self._seen.get((owner, name), (None, now))
-        if known != value:
-            since = now
-        self._seen[owner, name] = (value, since)
-        return now - since
-
-    def keep(self, owners: set[str]) -> None:
-        """Forget everybody else."""
-        self._seen = {key: value for key, value in self._seen.items() if key[0] in owners}
 
 
 def _attempt(job: Job) -> Attempt:

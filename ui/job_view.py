@@ -10,15 +10,15 @@ import numpy as np
 
 from storage.jobs import Job
 from ui import catalogue
-from ui.components.curves import training_curves
+from ui.components.about_job import about_job
+from ui.components.curves import SERIES, training_curves
 from ui.components.heatmap import heatmap
-from ui.components.job_list import share, state_badge
+from ui.components.job_list import state_badge
+from ui.components.stepper import stepper
 from ui.components.tiles import Tile, tiles
 from ui.engine import MODEL
 from ui.studio import Studio
 from ui.units import NOT_YET, duration, percent
-
-CURVES = ["reward", "gate_mean", "sparsity"]
 
 
 def nothing() -> list[Any]:
@@ -28,12 +28,15 @@ def nothing() -> list[Any]:
         "is kept.</div>"
     )
     hidden = gr.update(visible=False)
-    return [empty, _gates_picture(None, MODEL), training_curves({}, 150), "", hidden, hidden]
+    return [
+        empty, _gates_picture(None, MODEL), training_curves({}, 150), "",
+        hidden, hidden, hidden, hidden, "",
+    ]  # fmt: skip
 
 
 def live(studio: Studio, job: Job) -> list[Any]:
-    """Head, picture, curves, log, and the two buttons' visibility, for one job as stored."""
-    series = studio.metrics.series(job.id, [*CURVES, "step_seconds"], max_points=400)
+    """Head, picture, curves, log, what Stop, Resume, Clone and About show, for one job."""
+    series = studio.metrics.series(job.id, [*SERIES, "step_seconds"], max_points=400)
     snapshot = studio.metrics.latest_snapshot(job.id)
     shape = studio.metrics.snapshot_shape(job.id)
     table = None
@@ -48,6 +51,9 @@ def live(studio: Studio, job: Job) -> list[Any]:
         _log(studio, job),
         gr.update(visible=can_stop),
         gr.update(visible=can_resume),
+        gr.update(visible=True),
+        gr.update(visible=True),
+        about_job(job),
     ]
 
 
@@ -69,16 +75,18 @@ def _top(studio: Studio, job: Job, series: dict[str, list[tuple[int, float]]]) -
     sparsity = series.get("sparsity")
     items = [
         Tile("Step", str(job.step), f"of {job.total_steps}", key="step"),
-        Tile("Reward", newest("reward")),
+        Tile("Reward", newest("reward"), "trained"),
+        Tile("Reward", newest("reward_hard"), "deployed", key="reward-hard"),
         Tile("Mean gate", newest("gate_mean")),
         Tile("Sparsity", percent(sparsity[-1][1]) if sparsity else NOT_YET),
         Tile("Time left", _time_left(job, series)),
     ]
-    message = f'<span class="say">{escape(job.message)}</span>' if job.message else ""
+    new = job.message and job.message.lower() != job.phase  # the steps below say that already
+    message = f'<span class="say">{escape(job.message)}</span>' if new else ""
     return (
         f'<div class="live-top" data-job="{escape(job.id)}" data-state="{escape(job.state)}">'
         f"<h2>{escape(job.title)}</h2>{state_badge(job.state)}{_links(studio, job)}{message}</div>"
-        f'<div class="meter tall"><i style="width:{share(job):.1%}"></i></div>{tiles(items)}'
+        f"{stepper(job)}{tiles(items)}"
     )
 
 

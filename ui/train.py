@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 
 from rlkv.tasks import TASKS
+from rlkv.training.cloning import carried_over
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.worker import create
 from storage.errors import StorageError
@@ -29,6 +30,7 @@ from ui.components.heatmap import LEGEND
 from ui.components.job_list import job_list, job_list_view
 from ui.engine import MODEL
 from ui.events import PRIVATE, QUIET
+from ui.job_files import JobFiles, job_files, wire_files
 from ui.messages import refusal, told
 from ui.studio import Studio
 
@@ -40,6 +42,9 @@ SHOW_JOB = """() => {
   if (job) rlkvAddress('job', job.dataset.job);
   document.querySelector('#live').scrollIntoView({block: 'nearest'});
 }"""
+SHOW_FORM = "() => document.querySelector('#origin').scrollIntoView({block: 'center'})"
+LIVE = 11
+"""How many parts the clock repaints."""
 Seen = tuple[str | None, int, str]
 """Which job, which version of it, and which list the page shows."""
 
@@ -59,11 +64,18 @@ class Parts:
     log: gr.HTML
     stop: gr.Button
     resume: gr.Button
+    clone: gr.Button
+    about: gr.Accordion
+    facts: gr.HTML
+    files: JobFiles
+    origin: gr.State
+    origin_note: gr.HTML
 
     def live(self) -> list[Any]:
         """What the clock repaints."""
         return [
-            self.seen, self.jobs, self.top, self.plot, self.curves, self.log, self.stop, self.resume
+            self.seen, self.jobs, self.top, self.plot, self.curves, self.log, self.stop,
+            self.resume, self.clone, self.about, self.facts,
         ]  # fmt: skip
 
 
@@ -81,7 +93,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             with gr.Column(elem_classes="card"):
-                values, command, start = _form(studio)
+                values, command, start, origin_note = _form(studio)
             with gr.Column(elem_classes="card flush"):
                 section("Jobs")
                 jobs = job_list_view("jobs")
@@ -98,17 +110,23 @@ def build(studio: Studio, app: gr.Blocks) -> None:
             with gr.Row(elem_classes="actions"):
                 stop = gr.Button("Stop and keep what it learned", visible=False, elem_id="stop")
                 resume = gr.Button("Resume", visible=False, elem_id="resume")
-    seen = gr.State(None)
-    _wire(
-        studio,
-        app,
-        Parts(values, command, start, seen, jobs, top, plot, curves, log, stop, resume),
-    )
+                clone = gr.Button("Clone with changes", visible=False, elem_id="clone")
+            about = gr.Accordion("About this job", open=False, visible=False, elem_id="about")
+            with about:
+                facts = html(elem_id="facts")
+                files = job_files()
+    parts = Parts(
+        values, command, start, gr.State(None), jobs, top, plot, curves, log, stop, resume,
+        clone, about, facts, files, gr.State(None), origin_note,
+    )  # fmt: skip
+    _wire(studio, app, parts)
+    wire_files(studio, files, parts.seen)
 
 
-def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button]:
+def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button, gr.HTML]:
     choices = {"model": [MODEL], "task": list(TASKS)}
     section("New job", "The defaults take about five minutes on two CPU cores.")
+    origin_note = html(elem_id="origin")
     with gr.Row(elem_classes="fields"):
         main = fields(TrainConfig, MAIN, choices=choices, prefix="train-")
     with gr.Accordion("Advanced", open=False), gr.Row(elem_classes="fields"):
@@ -118,7 +136,7 @@ def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button]:
     )
     with gr.Accordion("As a command line", open=False):
         command = html(_command({}), elem_id="command")
-    return main + rest, command, start
+    return main + rest, command, start, origin_note
 
 
 def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
@@ -136,10 +154,10 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
             return [gr.skip()] * len(p.live())
         return _paint(studio, _default_job(studio, job_id), None)
 
-    def start(*values: Any) -> list[Any]:
+    def start(origin: str | None, *values: Any) -> list[Any]:
         with told():
             studio.require_training()
-            job = _start(studio, make_config(read(TrainConfig, NAMES, values)))
+            job = _start(studio, make_config(read(TrainConfig, NAMES, values)), origin)
         return _paint(studio, job.id, None)
 
     def stop(seen: Seen | None) -> list[Any]:
@@ -156,30 +174,53 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
             ensure_running(studio.db.folder)
         return _paint(studio, _chosen(seen), None)
 
+    def clone(seen: Seen | None) -> list[Any]:
+        with told():
+            job = studio.jobs.get(_chosen(seen))
+        values, notes = carried_over(job.params)
+        return [job.id, _origin(job, notes), *_filled(values)]
+
     def command(*values: Any) -> str:
         return _command(read(TrainConfig, NAMES, values))
 
     app.load(opened, None, p.live(), **QUIET)
     gr.Timer(1.0).tick(ticked, p.seen, p.live(), **QUIET)
     p.jobs.open(picked, None, p.live(), **QUIET)
-    p.start.click(start, p.values, p.live(), trigger_mode="once", **PRIVATE).success(
+    p.start.click(start, [p.origin, *p.values], p.live(), trigger_mode="once", **PRIVATE).success(
         None, None, None, js=SHOW_JOB,
         api_visibility="private",
     )  # fmt: skip
     p.stop.click(stop, p.seen, p.live(), **PRIVATE)
     p.resume.click(resume, p.seen, p.live(), **PRIVATE)
+    p.clone.click(clone, p.seen, [p.origin, p.origin_note, *p.values], **PRIVATE).success(
+        None, None, None, js=SHOW_FORM, api_visibility="private"
+    )
     gr.on([v.change for v in p.values], command, p.values, p.command, **QUIET)
 
 
 # --- actions ------------------------------------------------------------------------------
 
 
-def _start(studio: Studio, config: TrainConfig) -> Job:
+def _start(studio: Studio, config: TrainConfig, origin: str | None) -> Job:
     """Creates the job and makes sure that somebody runs it."""
     key = _request_key(studio, config.model_dump())
-    job = create(config, studio.db, request_key=key)
+    job = create(config, studio.db, request_key=key, cloned_from=origin)
     ensure_running(studio.db.folder)
     return job
+
+
+def _origin(job: Job, notes: list[str]) -> str:
+    """What stands over the form while it holds a job's settings."""
+    rest = "".join(f"<br>{escape(note)}" for note in notes)
+    return (
+        f'<p class="note">Settings of “{escape(job.title)}”. Change what you like, then press '
+        f"Start.{rest}</p>"
+    )
+
+
+def _filled(values: dict[str, Any]) -> list[Any]:
+    """The form's fields: these values, and the defaults for the rest."""
+    return [values.get(name, TrainConfig.model_fields[name].default) for name in NAMES]
 
 
 def _request_key(studio: Studio, params: dict[str, Any]) -> str:
@@ -240,11 +281,11 @@ def _paint(studio: Studio, job_id: str | None, seen: Seen | None) -> list[Any]:
     same_list = seen is not None and seen[2] == digest
     same_job = seen is not None and tuple(seen[:2]) == (job_id, version)
     if same_list and same_job:
-        return [gr.skip()] * 8
+        return [gr.skip()] * LIVE
     state = (job_id, version, digest)
     head = [state, gr.skip() if same_list else listed]
     if same_job:
-        return [*head, *[gr.skip()] * 6]
+        return [*head, *[gr.skip()] * (LIVE - 2)]
     if job_id is None:
         return [*head, *job_view.nothing()]
     return [*head, *job_view.live(studio, studio.jobs.get(job_id))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -16,6 +17,9 @@ def add_parser(commands: Any) -> None:
 
     parser = add(commands, "train", train, "learn the gates of a model and write the mask")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the mask to")
+    parser.add_argument(
+        "--from-job", metavar="ID", help="begin with the settings of this job; options change them"
+    )
     parser.add_argument("--preset", default="quick", help=f"one of: {', '.join(PRESETS)}")
     for name, field in TrainConfig.model_fields.items():
         kind = {int: int, float: float}.get(field.annotation, str)  # type: ignore[arg-type]
@@ -42,9 +46,11 @@ def train(options: argparse.Namespace) -> Result:
         for name in TrainConfig.model_fields
         if getattr(options, name) is not None
     }
-    config = make_config(given, options.preset)
     say = say_for(options)
-    job, mask = run_here(config, say)
+    if options.from_job:
+        given = {**_settings_of(options.from_job, say), **given}
+    config = make_config(given, options.preset)
+    job, mask = run_here(config, say, cloned_from=options.from_job)
     if job.state == "failed":
         if job.exit_code == 2:
             raise UserError(job.message)
@@ -61,3 +67,13 @@ def train(options: argparse.Namespace) -> Result:
         "steps": mask.info["steps_done"],
         **mask.info.get("metrics", {}),
     }
+
+
+def _settings_of(job_id: str, say: Callable[[str], None]) -> dict[str, Any]:
+    from rlkv.job_control import settings_of
+    from rlkv.training.cloning import carried_over
+
+    values, notes = carried_over(settings_of(job_id))
+    for note in notes:
+        say(note)
+    return values

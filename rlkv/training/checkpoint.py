@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -15,7 +17,13 @@ _COMPLETE = "complete"
 
 
 def save_gates(gates: Gates, folder: Path) -> None:
-    """Writes the gates `[layers, kv_heads]` into a checkpoint folder."""
+    """Writes the gates `[layers, kv_heads]` into a checkpoint folder.
+
+    Raises:
+        ValueError: if a gate is not a finite number; whoever trains has to look before.
+    """
+    if not torch.isfinite(gates.values).all():
+        raise ValueError("a gate is not a finite number; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
     save_file({"gates": gates.values.detach().cpu().contiguous()}, folder / GATES_FILE)
 
@@ -38,7 +46,19 @@ def load_gates(gates: Gates, folder: Path) -> None:
 
 def mark_complete(folder: Path) -> None:
     """Says that everything of a checkpoint is on disk; until then it does not count."""
+    # In this order through a power cut too: the mark must not be there without the rest.
+    for path in sorted(folder.iterdir()):
+        _sync(path)
+    _sync(folder)
     (folder / _COMPLETE).touch()
+    _sync(folder)
+
+
+def remove_torn(folder: Path) -> None:
+    """Removes what a killed worker left of a checkpoint that it had not finished."""
+    for path in folder.glob("checkpoint-*"):
+        if not (path / _COMPLETE).is_file():
+            shutil.rmtree(path)
 
 
 def latest(folder: Path) -> tuple[Path, int] | None:
@@ -48,6 +68,16 @@ def latest(folder: Path) -> tuple[Path, int] | None:
         return None
     newest = max(found, key=_step)
     return newest, _step(newest)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows can't open a folder
+        return
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _step(path: Path) -> int:

@@ -175,6 +175,12 @@ class TrainConfig(BaseModel):
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )
 
+    report_to: Literal["none", "trackio", "wandb"] = Field(
+        "none",
+        title="Report to",
+        description="Send every step's numbers to this tracker too, if it is installed",
+    )
+
     @field_validator("hardening", mode="before")
     @classmethod
     def _before_it_had_names(cls, value: Any) -> Any:

@@ -28,6 +28,7 @@ from rlkv.gates import Gates
 from rlkv.training import checkpoint
 from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
+from rlkv.training.divergence import require_finite
 from rlkv.training.hardening import harden
 from rlkv.training.penalty import penalty_weight
 from rlkv.training.sampler import Sampler
@@ -64,6 +65,7 @@ class GateTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+        self._require_finite(rewards, "reward")
         self.rewards = rewards[:, 0]
         return rewards
 
@@ -87,6 +89,7 @@ class GateTrainer(GRPOTrainer):
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         if not self.model.training:
             return loss
+        self._require_finite(loss.detach(), "loss")
         self._compare_logprobs(inputs)
         weight = self._penalty_weight()
         self._log_gates(weight)
@@ -118,6 +121,9 @@ class GateTrainer(GRPOTrainer):
     def log_value(self, name: str, value: float) -> None:
         """Adds a number to what is logged with the step that begins."""
         self._metrics["train"][name].append(value)
+
+    def _require_finite(self, values: torch.Tensor, what: str) -> None:
+        require_finite(values, what, self.state.global_step + 1, Path(self.args.output_dir))
 
     def _log_gates(self, weight: float) -> None:
         values = self.gates.values.detach()
@@ -168,6 +174,8 @@ class _GateCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         gradient = self.gates.values.grad
+        if gradient is not None:
+            self._require_finite(gradient, "gradient", args, state)
         # Nothing to learn from this batch: without this, Adam's momentum would coast on.
         if gradient is not None and not gradient.any():
             self.gates.values.grad = None
@@ -175,7 +183,13 @@ class _GateCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self._require_finite(self.gates.values.detach(), "gate", args, state)
         self.gates.clamp_()
+
+    def _require_finite(
+        self, values: torch.Tensor, what: str, args: TrainingArguments, state: TrainerState
+    ) -> None:
+        require_finite(values, what, state.global_step + 1, Path(str(args.output_dir)))
 
 
 def rows_together(config: TrainConfig) -> int:

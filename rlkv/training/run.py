@@ -143,6 +143,7 @@ class Job:
     def optimise(self, gates: Gates, pool: Sequence[Solution]) -> tuple[int, dict[str, Any]]:
         """Trains the gates; returns the step reached and notes for the mask."""
         config, observer = self.config, self.observer
+        checkpoint.remove_torn(self.folder)
         start = checkpoint.latest(self.folder)
         if observer.should_stop():
             if start:

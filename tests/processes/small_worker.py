@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from storage import disk
 from storage.database import open_database
 from storage.jobs import Job, Jobs
 from storage.metrics import Metrics
@@ -33,6 +34,8 @@ def behave(behaviour: str) -> None:
     """What may be wrong with a worker."""
     if behaviour == "raises":
         raise RuntimeError("the gates are on fire")
+    if behaviour == "disk full":
+        sys.exit(disk.EXIT_CODE)
     if behaviour == "deaf":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
 from storage.launching import ROOT
@@ -87,6 +89,23 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     """kill -9, and wait for it."""
     process.kill()
     process.wait()
+
+
+def supervisors(folder: Path) -> list[psutil.Process]:
+    """All supervisors of a folder."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"storage.supervisor", str(folder)} <= set(process.info["cmdline"] or [])
+    ]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait until something is true; fail when it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @contextmanager

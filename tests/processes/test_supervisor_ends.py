@@ -2,9 +2,6 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -12,7 +9,7 @@ import pytest
 from storage.launching import ROOT
 from storage.processes import start_time
 from storage.supervisor import ensure_running, is_running
-from tests.processes.stage import Stage, kill, options
+from tests.processes.stage import Stage, kill, options, supervisors, wait_for
 
 
 def test_a_new_supervisor_adopts_the_running_worker(stage: Stage) -> None:
@@ -86,19 +83,3 @@ def test_an_idle_supervisor_exits_but_not_while_a_worker_runs(stage: Stage) -> N
 
     assert supervisor.wait(timeout=30) == 0
     assert stage.jobs.get(job.id).state == "done"
-
-
-def supervisors(folder: Path) -> list[psutil.Process]:
-    """All supervisors of a folder."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if {"storage.supervisor", str(folder)} <= set(process.info["cmdline"] or [])
-    ]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rlkv.cli import main
@@ -158,3 +159,53 @@ def test_help_is_fast_and_needs_no_torch() -> None:
     code = "import sys, rlkv.cli; rlkv.cli.parser(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_jobs_are_listed_shown_exported_cloned_and_deleted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = "--steps 2 --prompts-per-step 2 --samples-per-prompt 2 --problems 6 --eval-problems 0"
+    first = run(capsys, "train", "--out", str(tmp_path / "a"), *options.split())["job"]
+    clone = run(capsys, "train", "--from-job", first, "--seed", "3", "--out", str(tmp_path / "b"))[
+        "job"
+    ]
+
+    listed = run(capsys, "jobs", "list")["jobs"]
+    assert [job["id"] for job in listed] == [clone, first]
+    shown = run(capsys, "jobs", "show", clone)
+    assert (shown["cloned_from"], shown["seed"], shown["state"]) == (first, 3, "done")
+    assert shown["settings"] == {**run(capsys, "jobs", "show", first)["settings"], "seed": 3}
+    assert shown["versions"]["python"]
+    assert len(shown["masks"]) == 1
+
+    table = tmp_path / "m.csv"
+    run(capsys, "jobs", "metrics", first, "--out", str(table))
+    rows = table.read_text().splitlines()
+    assert rows[0].startswith("step,completion_length,")
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2"]
+    run(capsys, "jobs", "metrics", first, "--out", str(tmp_path / "g.npz"))
+    with np.load(tmp_path / "g.npz") as gates:
+        assert gates["gates"].shape == (2, 4, 8)
+
+    run(capsys, "jobs", "delete", first)
+    assert [job["id"] for job in run(capsys, "jobs", "list")["jobs"]] == [clone]
+    assert run(capsys, "jobs", "show", clone)["cloned_from"] is None
+
+
+def test_jobs_wait_stop_and_refuse_by_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    db = open_database()
+    job = Jobs(db).create("train", {"old": 1}, total_steps=3)
+    assert main(["jobs", "metrics", job.id, "--out", str(tmp_path / "m.txt")]) == 2
+    assert "ends in .csv" in capsys.readouterr().err
+    assert main(["jobs", "metrics", job.id, "--out", str(tmp_path / "g.npz")]) == 2
+    assert "no gates yet" in capsys.readouterr().err
+    assert main(["jobs", "delete", job.id]) == 2
+    assert "Stop it before" in capsys.readouterr().err
+    assert main(["jobs", "show", "nosuchjob"]) == 2
+    assert "no job nosuchjob" in capsys.readouterr().err
+    Jobs(db).request_stop(job.id)
+    assert main(["jobs", "list"]) == 0
+    assert f"{job.id}  cancelled" in capsys.readouterr().out
+    db.close()

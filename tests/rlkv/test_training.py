@@ -137,6 +137,15 @@ def test_a_torn_checkpoint_is_not_used(tmp_path: Path) -> None:
     train(config, tmp_path, log)
     assert log.resumed_after == [2]
     assert list(log.steps) == [3, 4, 5, 6]
+    assert (found[0] / "gates.safetensors").read_bytes() != b"torn"
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    for name in ("checkpoint-2", "checkpoint-4"):
+        (tmp_path / name).mkdir()
+    checkpoint.mark_complete(tmp_path / "checkpoint-2")
+    checkpoint.remove_torn(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
 
 
 def test_checkpoints_hold_gates_only(tmp_path: Path) -> None:
@@ -249,7 +258,7 @@ def test_every_setting_explains_itself() -> None:
 
 def test_settings_of_the_first_version_are_understood() -> None:
     assert make_config({"hardening": True}).hardening == "anneal"
-    assert make_config({"hardening": False}).hardening == "none"
+    assert make_config({"hardening": "none"}).hardening == "none"
 
 
 def test_the_mask_may_have_another_window_than_the_training(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from rlkv.masks import HeadMask
 from rlkv.training.config import make_config
-from rlkv.worker import create, run_job
+from rlkv.worker import JobObserver, create, run_job
 from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
 from storage.masks import Masks
@@ -38,6 +39,11 @@ def test_a_job_leaves_metrics_snapshots_events_and_a_mask(db: Database) -> None:
     assert [step for step, _ in metrics.snapshots(job.id)] == [1, 2, 3, 4, 5, 6]
     assert metrics.snapshot_shape(job.id) == (4, 8)
     assert any("solved and kept" in event.text for event in metrics.events(job.id))
+    assert (job.phase, job.phase_total) == ("measuring", 4)
+    assert job.versions["torch"] == torch.__version__
+    assert job.versions["threads"] == torch.get_num_threads()
+    assert {"rlkv", "python", "transformers", "trl", "system", "device"} <= set(job.versions)
+    assert not (Jobs(db).folder(job.id) / "reserve").exists()
     (row,) = Masks(db).list(job_id=job.id)
     mask = HeadMask.from_record(row.to_record())
     assert mask.scores.astype("<f4").tobytes() == metrics.snapshots(job.id)[-1][1]
@@ -100,3 +106,19 @@ def test_a_double_click_makes_one_job(db: Database) -> None:
     config = make_config(SMALL)
     assert create(config, db, request_key="k").id == create(config, db, request_key="k").id
     assert create(config, db).id != create(config, db).id
+
+
+def test_phases_are_told_but_not_a_thousand_times_a_second(db: Database) -> None:
+    job = held(db)
+    with JobObserver(db, job) as observer:
+        before = Metrics(db).version(job.id)
+        for done in range(1000):
+            observer.phase("sampling", done, 1000)
+        assert Metrics(db).version(job.id) - before < 10
+        observer.phase("sampling", 1000, 1000)
+        assert Jobs(db).get(job.id).phase_done == 1000
+        observer.phase("training", 0, 6)
+        assert Jobs(db).get(job.id).phase == "training"
+        Jobs(db).request_stop(job.id)
+        observer.phase("training", 6, 6)
+        assert observer.should_stop()

@@ -233,6 +233,39 @@ def test_a_heartbeat_renews_the_lease_and_tells_progress(db: Database, job: Job)
     assert kept.lease_until > started.lease_until
 
 
+def test_a_heartbeat_tells_the_phase(db: Database, jobs: Jobs, job: Job) -> None:
+    jobs.start(job.id)
+    before = Metrics(db).version(job.id)
+    jobs.heartbeat(job.id, phase="sampling", phase_done=128, phase_total=512)
+
+    seen = jobs.get(job.id)
+    assert (seen.phase, seen.phase_done, seen.phase_total) == ("sampling", 128, 512)
+    assert Metrics(db).version(job.id) > before
+    jobs.heartbeat(job.id, step=1)
+    assert jobs.get(job.id).phase_done == 128
+
+
+def test_every_attempt_says_what_it_runs_on(db: Database, jobs: Jobs, job: Job) -> None:
+    jobs.start(job.id)
+    jobs.describe(job.id, {"torch": "2.13.0", "threads": 1})
+    assert jobs.get(job.id).versions == {"torch": "2.13.0", "threads": 1}
+    assert not any("Goes on with" in text for text in texts(db, job))
+
+    jobs.describe(job.id, {"torch": "2.13.0", "threads": 2})
+    assert jobs.get(job.id).versions["threads"] == 2
+    assert [t for t in texts(db, job) if "Goes on" in t] == ["Goes on with threads 2, was 1."]
+
+
+def test_a_clone_remembers_its_origin_while_there_is_one(jobs: Jobs, job: Job) -> None:
+    clone = jobs.create("train", job.params, cloned_from=job.id)
+    assert clone.cloned_from == job.id
+    assert jobs.create("train", {}, cloned_from="deleted").cloned_from is None
+
+    jobs.request_stop(job.id)
+    jobs.delete(job.id)
+    assert jobs.get(clone.id).cloned_from is None
+
+
 def test_the_end_and_the_mask_are_one_transaction(
     jobs: Jobs, job: Job, db: Database, record: dict[str, Any]
 ) -> None:

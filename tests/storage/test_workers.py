@@ -12,10 +12,12 @@ from sqlalchemy import update
 from storage import processes
 from storage.database import Database
 from storage.jobs import Job, Jobs
+from storage.metrics import Metrics
 from storage.processes import start_time
 from storage.queue import Queue
 from storage.schema import JobTable
-from storage.workers import Stopwatches, Timing, Workers
+from storage.watches import Stopwatches
+from storage.workers import Timing, Workers
 
 
 def workers(db: Database, *, script: str = "", **timing: float) -> Workers:
@@ -77,6 +79,19 @@ def test_a_worker_of_another_machine_is_given_its_lease(
     assert "No sign of life from another machine" in jobs.get(running.id).message
 
 
+def test_after_a_reboot_a_job_goes_on_at_once(db: Database, jobs: Jobs, running: Job) -> None:
+    change(db, running, boot_id="the boot before the power cut")
+    watch = workers(db, script="raise SystemExit(3)", lease=3600)
+
+    watch.tick()
+
+    again = jobs.get(running.id)
+    assert (again.state, again.attempt, again.step) == ("starting", 2, 3)
+    told = [event.text for event in Metrics(db).events(running.id)]
+    assert told == ["The worker process is gone.", "Queued again after step 3."]
+    watch.run(once=True)
+
+
 def test_setting_the_clock_kills_nobody(db: Database, jobs: Jobs, running: Job) -> None:
     change(db, running, heartbeat_at=1.0, lease_until=2.0)
 
@@ -85,6 +100,23 @@ def test_setting_the_clock_kills_nobody(db: Database, jobs: Jobs, running: Job) 
     watch.tick()
 
     assert jobs.get(running.id).state == "running"
+
+
+def test_a_jump_of_the_clock_is_noticed_and_harms_nothing(
+    db: Database, jobs: Jobs, running: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = workers(db)
+    watch.tick()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    watch.tick()
+    watch.tick()
+
+    assert jobs.get(running.id).state == "running"
+    told = [event.text for event in Metrics(db).events(running.id)]
+    assert [text for text in told if "clock" in text] == [
+        "The computer's clock was moved by 3600 s, or it slept. The job goes on."
+    ]
 
 
 def test_a_claim_without_a_process_is_put_back(db: Database, jobs: Jobs, job: Job) -> None:

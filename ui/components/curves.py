@@ -12,28 +12,45 @@ from ui.theme import COMPRESSED, FULL, REWARD
 
 Points = list[tuple[int, float]]
 LINES = (
-    ("reward", "Reward", REWARD),
+    ("reward", "Reward as trained", REWARD),
     ("gate_mean", "Mean gate", FULL),
     ("sparsity", "Sparsity", COMPRESSED),
 )
+DEPLOYED = ("reward_hard", "Reward as deployed", REWARD)
+"""Under the binary mask of that step; measured every few steps only, so its points are marked."""
+
+SERIES = [name for name, _, _ in (*LINES, DEPLOYED)]
+
+
+def _key(style: str, color: str, title: str) -> str:
+    return f'<span><i class="{style}" style="--c:{color}"></i>{title}</span>'
 
 
 LEGEND = '<div class="legend">{}</div>'.format(
     "".join(
-        f'<span><i class="dash" style="background:{c}"></i>{title}</span>' for _, title, c in LINES
+        [
+            _key("dash", REWARD, LINES[0][1]),
+            _key("dash dot", REWARD, DEPLOYED[1]),
+            *(_key("dash", color, title) for _, title, color in LINES[1:]),
+        ]
     )
 )
 
 
 def training_curves(series: dict[str, Points], total: int) -> PlotData:
-    """Reward (raw, faint, behind its running mean), mean gate and sparsity over the steps."""
+    """Reward (raw, faint, behind its running mean), mean gate and sparsity over the steps.
+
+    The reward as deployed is drawn with markers wherever there are any points of it.
+    """
     traces = []
     for name, title, color in LINES:
-        points = [(x, y) for x, y in series.get(name, []) if math.isfinite(y)]
+        points = _finite(series, name)
         if name == "reward":
             traces.append(_line(points, title, color, faint=True))
             points = running_mean(points)
         traces.append(_line(points, title, color))
+    if deployed := _finite(series, DEPLOYED[0]):
+        traces.append(_marked(deployed, *DEPLOYED[1:]))
     return plotly(traces, _layout(max(total, 1)))
 
 
@@ -46,6 +63,19 @@ def running_mean(points: Points, weight: float = 0.85) -> Points:
         mass = weight * mass + 1.0
         smooth.append((step, total / mass))
     return smooth
+
+
+def _finite(series: dict[str, Points], name: str) -> Points:
+    return [(x, y) for x, y in series.get(name, []) if math.isfinite(y)]
+
+
+def _marked(points: Points, title: str, color: str) -> dict[str, Any]:
+    return {
+        **_line(points, title, color),
+        "mode": "lines+markers",
+        "line": {"color": color, "width": 1.5, "dash": "dot"},
+        "marker": {"color": color, "size": 7, "symbol": "circle"},
+    }
 
 
 def _line(points: Points, title: str, color: str, *, faint: bool = False) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""A job's files to take away: settings, log, metrics and gates.
+
+Each is written when its button is pressed, into a new folder of Gradio's; the job's own folder
+is never served.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from rlkv.errors import UserError
+from rlkv.job_export import ALL, gates_npz, metrics_csv
+from storage.jobs import Job
+from ui.events import PRIVATE
+from ui.messages import refusal, told
+from ui.studio import Studio
+
+JobFiles = dict[str, Any]
+"""The buttons by what they hand out, and the hidden one that does."""
+BUTTONS = {
+    "metrics": "Metrics as CSV",
+    "gates": "Gates as .npz",
+    "settings": "Settings as JSON",
+    "log": "Log",
+}
+_CLICK = "() => setTimeout(() => document.querySelector('#job-file').click(), 60)"
+
+
+def job_files() -> JobFiles:
+    """Adds the row of buttons."""
+    with gr.Row(elem_classes="actions"):
+        made: JobFiles = {
+            name: gr.Button(title, size="sm", min_width=130, elem_id=f"get-{name}")
+            for name, title in BUTTONS.items()
+        }
+    return {**made, "file": gr.DownloadButton(visible="hidden", elem_id="job-file")}
+
+
+def wire_files(studio: Studio, parts: JobFiles, seen: gr.State) -> None:
+    """`seen` is the page's: (job id, ...) or None."""
+    for name in BUTTONS:
+        parts[name].click(_writer(studio, name), seen, parts["file"], **PRIVATE).success(
+            None, None, None, js=_CLICK, api_visibility="private"
+        )
+
+
+def _writer(studio: Studio, name: str) -> Callable[[tuple[Any, ...] | None], str]:
+    def write(seen: tuple[Any, ...] | None) -> str:
+        if not seen or not seen[0]:
+            raise refusal("Choose a job first.")
+        with told():
+            job = studio.jobs.get(str(seen[0]))
+            file_name, data = _CONTENTS[name](studio, job)
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=os.environ.get("GRADIO_TEMP_DIR")))
+        (folder / file_name).write_bytes(data)
+        return str(folder / file_name)
+
+    return write
+
+
+def _metrics(studio: Studio, job: Job) -> tuple[str, bytes]:
+    series = studio.metrics.series(job.id, max_points=ALL)
+    return f"{job.id}-metrics.csv", metrics_csv(series).encode()
+
+
+def _gates(studio: Studio, job: Job) -> tuple[str, bytes]:
+    shape = studio.metrics.snapshot_shape(job.id)
+    if shape is None:
+        raise UserError("This job has no gates yet: wait for its first step.")
+    return f"{job.id}-gates.npz", gates_npz(studio.metrics.snapshots(job.id), shape)
+
+
+def _settings(studio: Studio, job: Job) -> tuple[str, bytes]:
+    kept = {
+        "job": job.id,
+        "title": job.title,
+        "seed": job.seed,
+        "settings": job.params,
+        "versions": job.versions,
+        "cloned_from": job.cloned_from,
+    }
+    return f"{job.id}-settings.json", json.dumps(kept, indent=2).encode()
+
+
+def _log(studio: Studio, job: Job) -> tuple[str, bytes]:
+    path = studio.jobs.folder(job.id) / "log.txt"
+    if not path.is_file():  # the command line runs a job in its own terminal
+        lines = [f"{event.level}: {event.text}" for event in studio.metrics.events(job.id)]
+        return f"{job.id}-log.txt", "\n".join(lines).encode()
+    return f"{job.id}-log.txt", path.read_bytes()
+
+
+_CONTENTS: dict[str, Callable[[Studio, Job], tuple[str, bytes]]] = {
+    "metrics": _metrics,
+    "gates": _gates,
+    "settings": _settings,
+    "log": _log,
+}
