@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlkv import __version__
 from rlkv.errors import UserError
+from rlkv.training import ranks
 from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.jobs import BEAT_S, Job, Jobs
@@ -124,7 +125,9 @@ def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
     from rlkv.training.config import make_config
     from rlkv.training.run import train
 
-    return train(make_config(dict(job.params)), folder, observer)
+    config = make_config(dict(job.params))
+    ranks.lead(config, folder)
+    return train(config, folder, observer)
 
 
 def _summary(mask: HeadMask) -> str:
@@ -190,6 +193,26 @@ def check_database() -> str:
     return str(db.path)
 
 
+def _spread_out(db: Database, job: Job) -> None:
+    """Becomes the launcher of several processes if the job wants them; else does nothing.
+
+    The ranks find the job held by this process, their parent.
+    """
+    from rlkv.training.config import make_config
+    from rlkv.training.launching import become_launcher, processes_wanted
+
+    if job.is_terminal:
+        return
+    try:
+        config = make_config(dict(job.params))
+        processes = processes_wanted(config)
+        if processes > 1:
+            become_launcher(config, processes, ["rlkv.worker", "--job", job.id])
+    except UserError as error:
+        Jobs(db).start(job.id)
+        Jobs(db).finish(job.id, "failed", str(error), exit_code=2)
+
+
 def create(
     config: TrainConfig,
     db: Database,
@@ -232,9 +255,13 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_environment()
     if hasattr(os, "nice"):
         os.nice(5)  # the app's answers go first
+    if not ranks.is_main():
+        return ranks.follow()
+    ranks.watch_launcher()
     begun = time.monotonic()
     db = open_database()
     try:
+        _spread_out(db, Jobs(db).get(options.job))
         job = run_job(db, Jobs(db).start(options.job), say=lambda text: log.info("%s", text))
         log.info("%s after %.0f s: %s", job.state, time.monotonic() - begun, job.message)
         return job.exit_code or 0

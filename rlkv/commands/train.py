@@ -34,7 +34,9 @@ def add_parser(commands: Any) -> None:
 
 def train(options: argparse.Namespace) -> Result:
     """Runs a training in this process; it is a job like any other and shows in the app."""
+    from rlkv.training import ranks
     from rlkv.training.config import TrainConfig, make_config
+    from rlkv.training.launching import become_launcher, processes_wanted
     from rlkv.worker import run_here
 
     given = {
@@ -43,6 +45,12 @@ def train(options: argparse.Namespace) -> Result:
         if getattr(options, name) is not None
     }
     config = make_config(given, options.preset)
+    processes = processes_wanted(config)
+    if processes > 1:
+        become_launcher(config, processes, ["rlkv", *_arguments(options, given)])
+    if not ranks.is_main():
+        raise SystemExit(ranks.follow())
+    ranks.watch_launcher()
     say = say_for(options)
     job, mask = run_here(config, say)
     if job.state == "failed":
@@ -61,3 +69,15 @@ def train(options: argparse.Namespace) -> Result:
         "steps": mask.info["steps_done"],
         **mask.info.get("metrics", {}),
     }
+
+
+def _arguments(options: argparse.Namespace, given: dict[str, Any]) -> list[str]:
+    """The command line that gives these options."""
+    words = ["train", "--out", str(options.out), "--preset", options.preset]
+    for name, value in given.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return [*words, "--json"] if options.json else words

@@ -98,6 +98,20 @@ class TrainConfig(BaseModel):
         title="Number format",
         description="Of the model's weights; auto is bfloat16 on CUDA, float32 elsewhere",
     )
+    rows_at_once: int = Field(
+        0,
+        title="Rows at once",
+        description="Answers worked on at once, per process; 0: as many as fit into memory",
+        ge=0,
+        le=65_536,
+    )
+    processes: int = Field(
+        1,
+        title="Processes",
+        description="Processes on this machine that share each step; on GPUs one for each",
+        ge=1,
+        le=1024,
+    )
     save_every: int = Field(
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )

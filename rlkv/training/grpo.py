@@ -23,7 +23,7 @@ from transformers import (
 from trl import GRPOConfig, GRPOTrainer
 
 from rlkv.gates import Gates
-from rlkv.training import checkpoint
+from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
 from rlkv.training.penalty import penalty_weight
 
@@ -79,6 +79,7 @@ class GateTrainer(GRPOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        ranks.wait_for_all()  # each rank has saved its random state
         if self.args.should_save:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             checkpoint.mark_complete(folder)
@@ -115,7 +116,7 @@ class _GateCallback(TrainerCallback):
 
 def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
     """TRL's settings for a job: one optimiser step per rollout, token-mean loss, no KL."""
-    batch = config.prompts_per_step * config.samples_per_prompt
+    batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
     return GRPOConfig(
         output_dir=str(folder),
         max_steps=config.steps,
@@ -142,6 +143,7 @@ def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
         seed=config.seed,
         bf16=False,
         use_cpu=device == "cpu",
+        ddp_find_unused_parameters=False,
         activation_checkpointing=False,
         logging_steps=1,
         save_steps=config.save_every,

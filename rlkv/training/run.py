@@ -29,9 +29,10 @@ from rlkv.evaluation.accuracy import accuracy
 from rlkv.masks import HeadMask
 from rlkv.models import load_model, model_spec
 from rlkv.tasks import Problem, Task, get_task
-from rlkv.training import checkpoint
+from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
 from rlkv.training.grpo import dataset_rows, make_trainer
+from rlkv.training.launching import check_batch
 from rlkv.training.self_distillation import schedule, solved_problems
 
 EVAL_SEED_OFFSET = 1_000_003
@@ -61,9 +62,11 @@ def train(config: TrainConfig, folder: Path, observer: Observer) -> HeadMask:
         UserError: if model, task or settings don't work out.
     """
     task = get_task(config.task)
+    check_batch(config, ranks.world())
     observer.event(f"Loading {config.model}")
-    model, tokenizer = load_model(config.model, device=config.device, dtype=config.dtype)
-    problems = _pool(model, tokenizer, task, config, folder, observer)
+    device = ranks.device(config.device)
+    model, tokenizer = load_model(config.model, device=device, dtype=config.dtype)
+    problems = ranks.from_main(lambda: _pool(model, tokenizer, task, config, folder, observer))
     gates = gates_module.attach(model, sink=config.sink, recent=config.recent)
     try:
         steps = _optimise(model, tokenizer, task, gates, problems, config, folder, observer)
@@ -71,7 +74,7 @@ def train(config: TrainConfig, folder: Path, observer: Observer) -> HeadMask:
     finally:
         gates_module.detach(model)
     mask = _mask(model, scores, config, steps)
-    if config.eval_problems and steps == config.steps:
+    if config.eval_problems and steps == config.steps and ranks.is_main():
         observer.event(f"Measuring the mask on {config.eval_problems} unseen problems")
         mask = _measured(model, tokenizer, task, mask, config)
     return mask
@@ -139,13 +142,15 @@ def _optimise(
         folder,
         [_Reporter(gates, observer)],
     )
-    start = checkpoint.latest(folder)
+    start = ranks.from_main(lambda: checkpoint.latest(folder))
     if start:
+        ranks.share_files(start[0])
         observer.resumed(start[1])
         observer.event(f"Resuming after step {start[1]}")
     else:
-        observer.event(f"Training {gates.values.numel()} gates for {config.steps} steps")
-    if observer.should_stop():
+        shared = f" on {ranks.world()} processes" if ranks.world() > 1 else ""
+        observer.event(f"Training {gates.values.numel()} gates for {config.steps} steps{shared}")
+    if ranks.any_rank(observer.should_stop()):
         return start[1] if start else 0
     trainer.train(resume_from_checkpoint=str(start[0]) if start else None)
     return int(trainer.state.global_step)
@@ -194,7 +199,8 @@ class _Reporter(TrainerCallback):
         metrics = {ours: float(logs[trl]) for trl, ours in _LOGGED.items() if trl in logs}
         metrics["step_seconds"] = time.perf_counter() - self.begun
         self.observer.step(state.global_step, metrics, self.gates.values.detach().cpu().numpy())
-        if self.observer.should_stop() and state.global_step < state.max_steps:
+        stop = ranks.any_rank(self.observer.should_stop())
+        if stop and state.global_step < state.max_steps:
             control.should_training_stop = True
             control.should_save = True  # looked at after this
         return control
