@@ -124,8 +124,18 @@ def read_spec(ref: str, dtype: torch.dtype | None = None) -> ModelSpec:
     Raises:
         UserError: if there is no such model or it can't be served, saying why.
     """
+    config, layout = read_config(ref)
+    return _spec(ref, config, layout, dtype or default_dtype(default_device()))
+
+
+def read_config(ref: str) -> tuple[PreTrainedConfig, Layout]:
+    """A model's configuration and layout, no weights.
+
+    Raises:
+        UserError: as `read_spec`.
+    """
     config = _read_config(ref)
-    return _spec(ref, config, _served(config, ref), dtype or default_dtype(default_device()))
+    return config, _served(config, ref)
 
 
 def model_spec(model: PreTrainedModel) -> ModelSpec:

@@ -123,11 +123,13 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
 def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
     # Heavy imports last, so that the row shows life at once.
     from rlkv.training.config import make_config
-    from rlkv.training.run import train
+    from rlkv.training.memory import planned
+    from rlkv.training.out_of_memory import train_within_memory
 
-    config = make_config(dict(job.params))
+    config, plan = planned(make_config(dict(job.params)))
+    observer.event(plan.sentence())
     ranks.lead(config, folder)
-    return train(config, folder, observer)
+    return train_within_memory(config, folder, observer)
 
 
 def _summary(mask: HeadMask) -> str:

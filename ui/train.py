@@ -27,6 +27,7 @@ from ui.components.curves import LEGEND as CURVES_LEGEND
 from ui.components.header import header, html, section, title
 from ui.components.heatmap import LEGEND
 from ui.components.job_list import job_list, job_list_view
+from ui.components.memory_line import refuse_what_cannot_fit, watch_memory
 from ui.engine import MODEL
 from ui.events import PRIVATE, QUIET
 from ui.messages import refusal, told
@@ -50,6 +51,7 @@ class Parts:
 
     values: list[Any]
     command: gr.HTML
+    memory: gr.HTML
     start: gr.Button
     seen: gr.State
     jobs: gr.HTML
@@ -81,7 +83,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             with gr.Column(elem_classes="card"):
-                values, command, start = _form(studio)
+                values, command, memory, start = _form(studio)
             with gr.Column(elem_classes="card flush"):
                 section("Jobs")
                 jobs = job_list_view("jobs")
@@ -102,11 +104,11 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     _wire(
         studio,
         app,
-        Parts(values, command, start, seen, jobs, top, plot, curves, log, stop, resume),
+        Parts(values, command, memory, start, seen, jobs, top, plot, curves, log, stop, resume),
     )
 
 
-def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button]:
+def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.HTML, gr.Button]:
     choices = {"model": [MODEL], "task": list(TASKS)}
     section("New job", "The defaults take about five minutes on two CPU cores.")
     with gr.Row(elem_classes="fields"):
@@ -116,9 +118,10 @@ def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button]:
     start = gr.Button(
         "Start", variant="primary", elem_id="start", interactive=studio.settings.may_train
     )
+    memory = html(elem_id="memory")
     with gr.Accordion("As a command line", open=False):
         command = html(_command({}), elem_id="command")
-    return main + rest, command, start
+    return main + rest, command, memory, start
 
 
 def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
@@ -169,6 +172,7 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
     p.stop.click(stop, p.seen, p.live(), **PRIVATE)
     p.resume.click(resume, p.seen, p.live(), **PRIVATE)
     gr.on([v.change for v in p.values], command, p.values, p.command, **QUIET)
+    watch_memory(NAMES, p.values, p.memory)
 
 
 # --- actions ------------------------------------------------------------------------------
@@ -176,6 +180,7 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
 
 def _start(studio: Studio, config: TrainConfig) -> Job:
     """Creates the job and makes sure that somebody runs it."""
+    refuse_what_cannot_fit(config)
     key = _request_key(studio, config.model_dump())
     job = create(config, studio.db, request_key=key)
     ensure_running(studio.db.folder)

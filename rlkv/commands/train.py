@@ -37,6 +37,7 @@ def train(options: argparse.Namespace) -> Result:
     from rlkv.training import ranks
     from rlkv.training.config import TrainConfig, make_config
     from rlkv.training.launching import become_launcher, processes_wanted
+    from rlkv.training.memory import refuse_what_cannot_fit
     from rlkv.worker import run_here
 
     given = {
@@ -45,6 +46,7 @@ def train(options: argparse.Namespace) -> Result:
         if getattr(options, name) is not None
     }
     config = make_config(given, options.preset)
+    refuse_what_cannot_fit(config)
     processes = processes_wanted(config)
     if processes > 1:
         become_launcher(config, processes, ["rlkv", *_arguments(options, given)])

@@ -202,4 +202,3 @@ def _broadcast(values: list[Any]) -> list[Any]:
 
     result: list[Any] = broadcast_object_list(values, from_process=0)
     return result
-
