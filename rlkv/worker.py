@@ -126,7 +126,12 @@ def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
     from rlkv.training.memory import planned
     from rlkv.training.out_of_memory import train_within_memory
 
-    config, plan = planned(make_config(dict(job.params)))
+    config = make_config(dict(job.params))
+    if config.where == "hf-job":
+        from rlkv.remote.following import train_on_hub
+
+        return train_on_hub(config, folder, observer)
+    config, plan = planned(config)
     observer.event(plan.sentence())
     ranks.lead(config, folder)
     return train_within_memory(config, folder, observer)

@@ -112,6 +112,17 @@ class TrainConfig(BaseModel):
         ge=1,
         le=1024,
     )
+    where: Literal["here", "hf-job"] = Field(
+        "here",
+        title="Where",
+        description="On this machine, or as a Hugging Face Job of yours (it costs money)",
+    )
+    flavor: str = Field(
+        "t4-small",
+        title="Flavor",
+        description="Machine of a Hugging Face Job: cpu-basic, t4-small, a10g-large, h200, ...",
+        max_length=64,
+    )
     save_every: int = Field(
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )

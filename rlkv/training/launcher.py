@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     options = ["--standalone", "--nproc-per-node", processes, "-m", *module]
     try:
-        run.run(run.parse_args(options))
+        run.run(run.parse_args(options))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
         first = min(error.failures.values(), key=lambda failure: failure.timestamp)
         return abs(first.exitcode)

@@ -21,7 +21,9 @@ def launched() -> bool:
 
 def processes_wanted(config: TrainConfig) -> int:
     """Processes that this one still has to start; 1 if none, or if a launcher did it."""
-    return 1 if launched() else max(config.processes, _asked_of_accelerate())
+    if launched() or config.where != "here":
+        return 1
+    return max(config.processes, _asked_of_accelerate())
 
 
 def become_launcher(config: TrainConfig, processes: int, module: list[str]) -> None:
@@ -78,7 +80,9 @@ def _asked_of_accelerate() -> int:
     if not quiet or "MASTER_PORT" not in os.environ:
         return 1
     import psutil
-    from accelerate.commands.launch import launch_command_parser
+    from accelerate.commands.launch import (  # type: ignore[import-untyped]
+        launch_command_parser,
+    )
 
     try:
         words = psutil.Process(os.getppid()).cmdline()

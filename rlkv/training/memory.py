@@ -171,6 +171,8 @@ def planned(config: TrainConfig) -> tuple[TrainConfig, Plan]:
 
 def line(config: TrainConfig) -> str:
     """One sentence for the form; loads nothing, asks no network, takes at most `PATIENCE_S`."""
+    if config.where != "here":
+        return "Runs as a Hugging Face Job, which looks at its own memory."
     if not on_disk(config.model):
         return "Memory: can't tell before the model is downloaded."
     answer = _looks.submit(lambda: plan(config).sentence())
@@ -187,7 +189,7 @@ def refuse_what_cannot_fit(config: TrainConfig) -> None:
 
     Where the model is not on disk, the job itself looks again, before it loads anything.
     """
-    if on_disk(config.model):
+    if config.where == "here" and on_disk(config.model):
         plan(config)
 
 

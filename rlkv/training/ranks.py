@@ -60,7 +60,7 @@ def join() -> None:
     if world() == 1:
         return
     import torch
-    from accelerate import PartialState
+    from accelerate import PartialState  # type: ignore[import-untyped]
 
     forced = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     PartialState(cpu=forced or not torch.cuda.is_available(), timeout=WAIT)
@@ -111,7 +111,7 @@ def any_rank(mine: bool) -> bool:
     """Whether any rank says yes; all ranks ask together, and get the same answer."""
     if world() == 1:
         return mine
-    from accelerate.utils import gather_object
+    from accelerate.utils import gather_object  # type: ignore[import-untyped]
 
     return any(gather_object([mine]))
 
@@ -150,11 +150,15 @@ def follow() -> int:
         signal.signal(number, lambda *_: observer.stop())
     join()
     try:
-        values, folder = from_main(lambda: ({}, ""))  # see `lead`
+        values, folder = from_main(_sent_by_main)  # see `lead`
         train(make_config(values), Path(folder), observer)
     except MainFailed:
         return 1
     return 0
+
+
+def _sent_by_main() -> tuple[dict[str, Any], str]:
+    raise AssertionError("only rank 0 makes the settings")
 
 
 class SilentObserver:

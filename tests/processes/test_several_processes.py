@@ -56,7 +56,8 @@ def test_a_stop_that_one_rank_sees_stops_both_and_a_resume_goes_on_as_if_unbroke
     tmp_path: Path,
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir(), parts.mkdir()
+    whole.mkdir()
+    parts.mkdir()
     unbroken = diaries(whole)[0]["gates"]
     stopped = diaries(parts, "1")
     assert [told["steps"] for told in stopped] == [1, 1]

@@ -47,5 +47,9 @@ def watch_memory(names: list[str], values: list[Any], shown: gr.HTML) -> None:
 
 
 def refuse_what_cannot_fit(config: TrainConfig) -> None:
-    """Raises UserError if it is certain that the job would run out of memory."""
-    importlib.import_module("rlkv.training.memory").refuse_what_cannot_fit(config)
+    """Raises UserError if it is certain that the job would run out of memory.
+
+    Before torch is loaded it is left to the job, which looks before it does anything else.
+    """
+    if "rlkv.models" in sys.modules:
+        importlib.import_module("rlkv.training.memory").refuse_what_cannot_fit(config)
