@@ -173,6 +173,10 @@ def load_model(
             weights = {} if "gguf_file" in options else {"use_safetensors": True}
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **options)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+            if "gguf_file" in options:
+                model.is_quantized = (
+                    False  # its weights are plain numbers now, so it can be trained
+                )
         except (OSError, ValueError) as error:
             raise UserError(f"'{ref}' can't be loaded: {_first_line(error)}") from error
     model.name_or_path = ref

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,12 @@ GGUF_LOADING = 1.65
 PROMPT_TOKENS = {"tracing": 48}
 """Longest prompts of the tasks, chat template included; others are taken for `OTHER_PROMPT`."""
 OTHER_PROMPT = 512
+TEMPLATE_TOKENS = 40
+"""What the chat templates of pretrained models add; that of the embedded model is counted in."""
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 """TRL computes log-probabilities in tiles of so many tokens and words of the vocabulary."""
 TILE_COPIES = 11
 """float32 copies of a tile that are alive at once, without Triton."""
-
-PATIENCE_S = 0.8
-_looks = ThreadPoolExecutor(max_workers=2, thread_name_prefix="memory-line")
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,10 @@ def estimate(config: TrainConfig, shape: Shape, rows: int) -> Need:
     """What one process needs with `rows` answers in one forward pass."""
     device, dtype = _target(config)
     size = dtype.itemsize
-    length = PROMPT_TOKENS.get(config.task, OTHER_PROMPT) + config.max_new_tokens
+    prompt = PROMPT_TOKENS.get(config.task, OTHER_PROMPT)
+    if config.model != EMBEDDED and not config.model.startswith("random:"):
+        prompt += TEMPLATE_TOKENS
+    length = prompt + config.max_new_tokens
     tokens = rows * length
     # Kept per token and layer: two normalised inputs, gate, activation and product of the
     # feed-forward layer, and queries, keys, values and outputs of both attention branches. Below
@@ -170,16 +171,13 @@ def planned(config: TrainConfig) -> tuple[TrainConfig, Plan]:
 
 
 def line(config: TrainConfig) -> str:
-    """One sentence for the form; loads nothing, asks no network, takes at most `PATIENCE_S`."""
+    """One sentence for the form; never raises a UserError, loads nothing, asks no network."""
     if config.where != "here":
         return "Runs as a Hugging Face Job, which looks at its own memory."
     if not on_disk(config.model):
         return "Memory: can't tell before the model is downloaded."
-    answer = _looks.submit(lambda: plan(config).sentence())
     try:
-        return answer.result(PATIENCE_S)
-    except TimeoutError:  # a quantised file: the next look finds what this one has read
-        return "Memory: still reading the model's file."
+        return plan(config).sentence()
     except UserError as error:
         return str(error)
 

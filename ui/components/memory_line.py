@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from typing import Any
 
@@ -14,18 +15,21 @@ from rlkv.training.config import TrainConfig, make_config
 from ui.components.config_form import read
 from ui.events import QUIET
 
+PATIENCE_S = 0.8
+"""How long the page waits for an answer: a quantised file takes seconds to be read."""
+_looks = ThreadPoolExecutor(max_workers=2, thread_name_prefix="memory-line")
+
 
 def memory_line(values: dict[str, Any]) -> str:
-    """HTML of the line for the form's values, "" while it can't be told.
+    """HTML of the line for the form's values, "" while it can't be told yet.
 
-    It can't before torch is loaded, which is left to the engine: importing it here would hold up
-    the page. What is wrong with the values is said by Start.
+    What is wrong with the values is said by Start.
     """
-    if "rlkv.models" not in sys.modules:
-        return ""
     try:
-        text: str = importlib.import_module("rlkv.training.memory").line(make_config(values))
+        text = _ask("line", make_config(values))
     except UserError:
+        return '<p class="note"></p>'
+    if text is None:
         return ""
     kind = "warn" if text.startswith("Out of memory") else "note"
     return f'<p class="{kind}">{escape(text)}</p>'
@@ -34,22 +38,37 @@ def memory_line(values: dict[str, Any]) -> str:
 def watch_memory(names: list[str], values: list[Any], shown: gr.HTML) -> None:
     """Keeps the line true while the fields named `names` change."""
 
-    def changed(*given: Any) -> str:
-        return memory_line(read(TrainConfig, names, given))
-
-    def waited(*given: Any) -> tuple[str, gr.Timer]:
-        text = changed(*given)
+    def look(*given: Any) -> tuple[str, gr.Timer]:
+        text = memory_line(read(TrainConfig, names, given))
         return text, gr.Timer(active=not text)
 
-    waiting = gr.Timer(2.0)  # for the engine to load torch
-    waiting.tick(waited, values, [shown, waiting], **QUIET)
-    gr.on([value.change for value in values], changed, values, shown, **QUIET)
+    again = gr.Timer(2.0)  # while torch or a model's file is being read
+    again.tick(look, values, [shown, again], **QUIET)
+    gr.on([value.change for value in values], look, values, [shown, again], **QUIET)
 
 
 def refuse_what_cannot_fit(config: TrainConfig) -> None:
-    """Raises UserError if it is certain that the job would run out of memory.
+    """Raises UserError if it is certain, and known at once, that memory won't do.
 
-    Before torch is loaded it is left to the job, which looks before it does anything else.
+    Else it is left to the job, which looks before it does anything.
     """
-    if "rlkv.models" in sys.modules:
-        importlib.import_module("rlkv.training.memory").refuse_what_cannot_fit(config)
+    _ask("refuse_what_cannot_fit", config)
+
+
+def _ask(function: str, config: TrainConfig) -> str | None:
+    """The answer of `rlkv.training.memory`, None if it takes longer than the page waits.
+
+    Nor does this page import torch: that is left to the engine, some time after the page opened.
+    """
+    if "rlkv.models" not in sys.modules:
+        return None
+
+    def work() -> str | None:
+        module = importlib.import_module("rlkv.training.memory")
+        answer: str | None = getattr(module, function)(config)
+        return answer
+
+    try:
+        return _looks.submit(work).result(PATIENCE_S)
+    except TimeoutError:
+        return None
