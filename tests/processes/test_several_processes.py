@@ -103,6 +103,15 @@ def test_a_users_mistake_is_one_line_of_rank_0() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_mistake_in_the_number_of_processes_ends_the_row(db: Database) -> None:
+    job = create(make_config({**TWO, "processes": 5}), db)
+    command = [sys.executable, "-m", "rlkv.worker", "--job", job.id]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 2
+    ended = Jobs(db).get(job.id)
+    assert (ended.state, ended.exit_code) == ("failed", 2)
+    assert "which 5 processes can't share evenly" in ended.message
+
+
 def until(db: Database, job_id: str, step: int | None = None, seconds: float = 240) -> Job:
     """Waits for a step, or for the end."""
     deadline = time.monotonic() + seconds
