@@ -142,6 +142,19 @@ def test_the_app_stops_all_processes_of_a_job_together(db: Database) -> None:
     assert mask.info["steps_done"] == ended.step
 
 
+def test_ranks_that_hear_nothing_end_with_their_launcher(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rlkv.training.launcher", "2", "tests.processes.sleeping_rank"]
+    launcher = subprocess.Popen([*command, str(tmp_path)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while len(pids := list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ranks = [psutil.Process(int(pid.read_text())) for pid in pids]
+    assert len(ranks) == 2
+    launcher.kill()
+    launcher.wait()
+    assert not psutil.wait_procs(ranks, timeout=5)[1]
+
+
 def test_no_rank_outlives_a_killed_launcher_and_the_job_is_taken_up(db: Database) -> None:
     job = create(make_config({**TWO, "steps": 12}), db)
     ensure_running(db.folder)

@@ -17,6 +17,8 @@ from ui.events import QUIET
 
 PATIENCE_S = 0.8
 """How long the page waits for an answer: a quantised file takes seconds to be read."""
+LATER_S = 4.0
+"""When the page looks first, and again: torch is imported then, once the page is there."""
 _looks = ThreadPoolExecutor(max_workers=2, thread_name_prefix="memory-line")
 
 
@@ -38,13 +40,17 @@ def memory_line(values: dict[str, Any]) -> str:
 def watch_memory(names: list[str], values: list[Any], shown: gr.HTML) -> None:
     """Keeps the line true while the fields named `names` change."""
 
-    def look(*given: Any) -> tuple[str, gr.Timer]:
+    def changed(*given: Any) -> tuple[str, gr.Timer]:
         text = memory_line(read(TrainConfig, names, given))
         return text, gr.Timer(active=not text)
 
-    again = gr.Timer(2.0)  # while torch or a model's file is being read
-    again.tick(look, values, [shown, again], **QUIET)
-    gr.on([value.change for value in values], look, values, [shown, again], **QUIET)
+    def ticked(*given: Any) -> list[Any]:
+        text = memory_line(read(TrainConfig, names, given))
+        return [text, gr.Timer(active=False)] if text else [gr.skip(), gr.skip()]
+
+    again = gr.Timer(LATER_S)  # while torch or a model's file is being read
+    again.tick(ticked, values, [shown, again], **QUIET)
+    gr.on([value.change for value in values], changed, values, [shown, again], **QUIET)
 
 
 def refuse_what_cannot_fit(config: TrainConfig) -> None:
@@ -52,16 +58,15 @@ def refuse_what_cannot_fit(config: TrainConfig) -> None:
 
     Else it is left to the job, which looks before it does anything.
     """
-    _ask("refuse_what_cannot_fit", config)
+    if "rlkv.training.memory" in sys.modules:
+        _ask("refuse_what_cannot_fit", config)
 
 
 def _ask(function: str, config: TrainConfig) -> str | None:
     """The answer of `rlkv.training.memory`, None if it takes longer than the page waits.
 
-    Nor does this page import torch: that is left to the engine, some time after the page opened.
+    It needs torch, which is imported in a thread.
     """
-    if "rlkv.models" not in sys.modules:
-        return None
 
     def work() -> str | None:
         module = importlib.import_module("rlkv.training.memory")
