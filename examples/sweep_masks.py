@@ -35,7 +35,7 @@ def main() -> None:
     model, tokenizer = load_model(args.model)
     spec = model_spec(model)
     task = get_task(args.task)
-    problems = task.problems(args.n, seed=args.seed)
+    problems = task.problems(args.n, seed=args.seed, split="test")
 
     def measured(cut: HeadMask) -> float:
         return accuracy(model, tokenizer, task, problems, cut).value

@@ -28,8 +28,12 @@ MODULE_NAME = "rlkv_gates"
 class Gates(nn.Module):
     """fp32 gates `[layers, kv_heads]`, all 1.0 at first, kept in [0, 1] by `clamp_`.
 
-    `sharpness` k anneals the mix toward binary: the gate that acts is
-    `clamp(0.5 + k (a - 0.5), 0, 1)`. With k = 1 it is the published method.
+    What acts in attention is not always the value itself (`rlkv.training.hardening`):
+
+    - `sharpness` k anneals the mix toward binary: `clamp(0.5 + k (a - 0.5), 0, 1)`. With k = 1
+      it is the published method.
+    - `kept` n, if given, makes the n highest gates act as 1 and the others as 0, while gradients
+      go straight through to the values.
     """
 
     def __init__(self, layers: int, kv_heads: int, sink: int, recent: int) -> None:
@@ -37,13 +41,27 @@ class Gates(nn.Module):
         self.values = nn.Parameter(torch.ones(layers, kv_heads, dtype=torch.float32))
         self.window = StreamingWindow(sink, recent)
         self.sharpness = 1.0
+        self.kept: int | None = None
         self.enabled = True
+        self._held: torch.Tensor | None = None
 
     def effective(self) -> torch.Tensor:
-        """The gates as they act now, `[layers, kv_heads]`, differentiable."""
+        """The gates as they act now, `[layers, kv_heads]`, differentiable unless `held`."""
+        if self._held is not None:
+            return self._held
+        if self.kept is not None:
+            hard = self.highest(self.kept).to(self.values.dtype)
+            return hard + (self.values - self.values.detach())  # exactly 0 or 1
         if self.sharpness == 1.0:
             return self.values
         return (0.5 + self.sharpness * (self.values - 0.5)).clamp(0.0, 1.0)
+
+    def highest(self, count: int) -> torch.Tensor:
+        """bool `[layers, kv_heads]`: the `count` highest values; ties fall by (layer, head)."""
+        order = self.values.detach().flatten().sort(descending=True, stable=True).indices
+        chosen = torch.zeros(order.shape, dtype=torch.bool, device=order.device)
+        chosen[order[:count]] = True
+        return chosen.view_as(self.values)
 
     def penalty(self) -> torch.Tensor:
         """Mean absolute value of the acting gates: the L1 term of the loss."""
@@ -53,6 +71,25 @@ class Gates(nn.Module):
     def clamp_(self) -> None:
         """Puts the values back into [0, 1]; to be called after every optimiser step."""
         self.values.clamp_(0.0, 1.0)
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """Within it the values themselves act, not hardened."""
+        before = self.sharpness, self.kept
+        self.sharpness, self.kept = 1.0, None
+        try:
+            yield
+        finally:
+            self.sharpness, self.kept = before
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it the acting gates are computed once, without gradients: for rollouts."""
+        self._held = self.effective().detach()
+        try:
+            yield
+        finally:
+            self._held = None
 
     @contextmanager
     def disabled(self) -> Iterator[None]:

@@ -27,6 +27,8 @@ PREFILL_CHUNK = 512
 
 REPETITION_WINDOW, REPETITION_DISTINCT = 400, 40
 """Stop when the last 400 tokens hold fewer than 40 distinct ones (as the paper's evaluation)."""
+LOOP_TOKENS, LOOP_PERIOD = 128, 32
+"""Stop too when the last 128 tokens repeat themselves every 32 or fewer."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
         [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
     )
     return str(text)
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Token ids of one chat turn, ready to be answered; nothing is checked."""
+    ids = tokenizer(chat_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"]
+    return list(ids)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -> torch.Tensor:
@@ -224,10 +232,18 @@ def draw(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -
 
 
 def is_repetitive(ids: Sequence[int]) -> bool:
-    """Whether the text has got stuck; looked at once every window."""
-    if not ids or len(ids) % REPETITION_WINDOW:
+    """Whether the text has got stuck; looked at now and then, as it gets longer by one."""
+    if not ids:
         return False
-    return len(set(ids[-REPETITION_WINDOW:])) < REPETITION_DISTINCT
+    window = ids[-REPETITION_WINDOW:] if len(ids) % REPETITION_WINDOW == 0 else ()
+    if window and len(set(window)) < REPETITION_DISTINCT:
+        return True
+    return len(ids) % LOOP_PERIOD == 0 and len(ids) >= LOOP_TOKENS and _is_loop(ids[-LOOP_TOKENS:])
+
+
+def _is_loop(ids: Sequence[int]) -> bool:
+    """Whether the tokens repeat with some short period."""
+    return any(ids[:-p] == ids[p:] for p in range(1, LOOP_PERIOD + 1))
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

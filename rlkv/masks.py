@@ -170,10 +170,7 @@ class HeadMask:
             raise UserError(
                 f"Sparsity is the share of heads to compress, from 0 to 1; got {sparsity:g}."
             )
-        n = self.kept.size
-        # Rounded first: 0.6 * 255 is 153.00000000000003 in floating point.
-        count = 0 if sparsity == 1.0 else n - math.ceil(round(sparsity * (n - 1), 9))
-        return self.keep_best(count)
+        return self.keep_best(kept_count(self.kept.size, sparsity))
 
     def with_budget(
         self, *, bytes: int, length: int, head_dim: int = 0, itemsize: int = 0
@@ -285,3 +282,9 @@ class HeadMask:
         return isinstance(other, HeadMask) and self.to_record() == other.to_record()
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def kept_count(heads: int, sparsity: float) -> int:
+    """Heads that keep a full cache at a sparsity: N - ceil(s (N - 1)), none at 1."""
+    # Rounded first: 0.6 * 255 is 153.00000000000003 in floating point.
+    return 0 if sparsity == 1.0 else heads - math.ceil(round(sparsity * (heads - 1), 9))

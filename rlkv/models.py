@@ -18,6 +18,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GgufConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -170,7 +171,13 @@ def load_model(
     else:
         source, options = _source(ref)
         try:
-            weights = {} if "gguf_file" in options else {"use_safetensors": True}
+            # A packed weight would need a kernel, and could not carry the gates' gradient.
+            packed = "gguf_file" in options
+            weights: dict[str, Any] = (
+                {"quantization_config": GgufConfig(dequantize=True)}
+                if packed
+                else {"use_safetensors": True}
+            )
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **options)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
             if "gguf_file" in options:

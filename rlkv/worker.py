@@ -8,6 +8,7 @@ same as the stop flag: finish the step, save, end as cancelled (a later resume g
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import signal
@@ -72,6 +73,9 @@ class JobObserver:
         self._tell(message=text)
         self.say(text)
 
+    def phase(self, name: str, done: int, total: int) -> None:
+        self._tell(message=f"{name.capitalize()} {done} of {total}")
+
     def resumed(self, step: int) -> None:
         self.metrics.truncate_after(self.job.id, step)
         self._tell(step=step)
@@ -106,7 +110,7 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
     with JobObserver(db, job, say) as observer:
         _obey_signals(observer)
         try:
-            mask = _train(job, jobs.folder(job.id), observer)
+            mask = _train(job, jobs.folder(job.id), observer, db.folder / "samples")
         except UserError as error:
             return jobs.finish(job.id, "failed", str(error), exit_code=2)
         except Exception as error:
@@ -120,11 +124,12 @@ def run_job(db: Database, job: Job, say: Callable[[str], None] | None = None) ->
         return jobs.finish(job.id, state, message, mask=mask.to_record() if keep else None)
 
 
-def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
+def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> HeadMask:
     # Heavy imports last, so that the row shows life at once.
     from rlkv.training.config import make_config
     from rlkv.training.memory import planned
     from rlkv.training.out_of_memory import train_within_memory
+    from rlkv.training.run import train
 
     config = make_config(dict(job.params))
     if config.where == "hf-job":
@@ -134,7 +139,8 @@ def _train(job: Job, folder: Path, observer: JobObserver) -> HeadMask:
     config, plan = planned(config)
     observer.event(plan.sentence())
     ranks.lead(config, folder)
-    return train_within_memory(config, folder, observer)
+    run = functools.partial(train, samples=samples)
+    return train_within_memory(config, folder, observer, run)
 
 
 def _summary(mask: HeadMask) -> str:

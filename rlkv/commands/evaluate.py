@@ -43,19 +43,19 @@ def evaluate(options: argparse.Namespace) -> Result:
         )
     if mask is not None and options.inverse:
         mask = mask.inverse()
-    problems = task.problems(options.n, seed=options.seed)
+    problems = task.problems(options.n, seed=options.seed, split="test")
     base = accuracy(model, tokenizer, task, problems, full)
     result: Result = {
         "model": options.model,
         "task": options.task,
-        "n": options.n,
+        "n": len(problems),
         "seed": options.seed,
         "accuracy_full": base.value,
         "kv_bytes_full": base.kv_bytes,
         "mean_tokens_full": base.mean_tokens,
     }
     say = say_for(options)
-    say(f"full cache: {base.value:.1%} of {options.n} right, {base.kv_bytes:,} KV bytes a row")
+    say(f"full cache: {base.value:.1%} of {len(problems)} right, {base.kv_bytes:,} KV bytes a row")
     if mask is not None:
         mask.require_shape(spec.layers, spec.kv_heads, options.model)
         got = accuracy(model, tokenizer, task, problems, mask)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlkv.generation import complete
+from rlkv.generation import chat_prompt, complete
 from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, Task
+from rlkv.tasks.answers import opened_thinking
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ def accuracy(
         )
     )
     pairs = zip(answers, problems, strict=True)
+    opened = opened_thinking(chat_prompt(tokenizer, prompts[0])) if prompts else ""
     return Accuracy(
-        verdicts=tuple(task.reward(answer.text, problem) == 1.0 for answer, problem in pairs),
+        verdicts=tuple(task.reward(opened + a.text, problem) == 1.0 for a, problem in pairs),
         mean_tokens=sum(answer.n_tokens for answer in answers) / len(answers),
         kv_bytes=sum(answer.kv_bytes for answer in answers) // len(answers),
     )

@@ -19,7 +19,7 @@ from rlkv.masks import HeadMask
 from rlkv.remote.hub_job import NOTE, HubJob, connect, submitted
 from rlkv.remote.lines import Joiner, Message, gates_of, mask_of
 from rlkv.training.config import TrainConfig
-from rlkv.training.run import Observer
+from rlkv.training.observer import Observer
 
 LAST_WORDS = 5
 """Lines of ordinary output that a failure is told with."""
@@ -114,6 +114,8 @@ class _Follower:
                 self.observer.step(self._step, message["metrics"], self._gates)
         elif kind == "resumed" and news:
             self.observer.resumed(message["step"])
+        elif kind == "phase" and news:
+            self.observer.phase(message["name"], message["done"], message["total"])
         elif kind == "event" and news:
             self.observer.event(message["text"])
         if news:

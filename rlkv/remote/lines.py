@@ -71,6 +71,9 @@ class LineObserver:
     def event(self, text: str) -> None:
         self.send("event", text=text)
 
+    def phase(self, name: str, done: int, total: int) -> None:
+        self.send("phase", name=name, done=done, total=total)
+
     def resumed(self, step: int) -> None:
         self.send("resumed", step=step)
 

@@ -21,7 +21,8 @@ import random
 import re
 from dataclasses import dataclass
 
-from rlkv.tasks.base import Problem
+from rlkv.tasks.base import Problem, Split
+from rlkv.tasks.splits import draw_problems
 
 NAMES = "abcdefghijkl"
 THINK_END = "</think>"
@@ -53,10 +54,13 @@ class Tracing:
     name: str = "tracing"
     max_new_tokens: int = 112
 
-    def problems(self, n: int, *, seed: int) -> list[Problem]:
+    def problems(self, n: int, *, seed: int, split: Split = "train") -> list[Problem]:
         """Draws `n` problems; see `Task.problems`."""
-        rng = random.Random(seed)
-        return [draw(rng, rng.randint(self.smallest, self.largest)) for _ in range(n)]
+
+        def one(rng: random.Random) -> Problem:
+            return draw(rng, rng.randint(self.smallest, self.largest))
+
+        return draw_problems(one, n, seed=seed, split=split)
 
     def reward(self, completion: str, problem: Problem) -> float:
         """1.0 if what follows the closed thinking part is exactly the answer.

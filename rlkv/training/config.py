@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rlkv.errors import UserError
 
@@ -33,6 +33,16 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(
         0.03, title="Learning rate", description="Largest move of a gate in one step", gt=0, le=1
     )
+    weight_decay: float = Field(
+        0.0, title="Weight decay", description="AdamW's, on the gates", ge=0, le=1
+    )
+    adam_epsilon: float = Field(
+        1e-3,
+        title="Adam epsilon",
+        description="Keeps the pull of the penalty alone in proportion to beta (docs/method.md)",
+        gt=0,
+        le=1,
+    )
     cutoff: float = Field(
         0.5,
         title="Reward cut-off (tau)",
@@ -53,6 +63,12 @@ class TrainConfig(BaseModel):
     temperature: float = Field(
         1.0, title="Temperature", description="Of the drawn answers", gt=0, le=5
     )
+    top_p: float = Field(
+        1.0, title="Top-p", description="Draw from the likeliest tokens of this mass", gt=0, le=1
+    )
+    top_k: int = Field(
+        0, title="Top-k", description="Draw from so many likeliest tokens, 0 for all", ge=0
+    )
     max_new_tokens: int = Field(
         112, title="Longest answer", description="Tokens of an answer at most", ge=1, le=32_768
     )
@@ -66,22 +82,57 @@ class TrainConfig(BaseModel):
         ge=1,
         le=65_536,
     )
-    hardening: bool = Field(
-        True,
+    hardening: Literal["none", "anneal", "straight-through"] = Field(
+        "anneal",
         title="Hardening",
-        description="Sharpen the gates toward 0 and 1 so that the ranking fits a binary mask",
+        description="How gates become a binary mask while training: not at all (the paper), by "
+        "sharpening them, or by training under the mask itself",
+    )
+    elimination: bool = Field(
+        True,
+        title="Elimination",
+        description="Rank the heads at the end by taking them away one by one under hard masks",
+    )
+    target_sparsity: float = Field(
+        0.7,
+        title="Sparsity to aim for",
+        description="Of the mask that hardening trains and whose reward is shown beside the gates'",
+        gt=0,
+        lt=1,
     )
     advantages: Literal["group", "batch"] = Field(
         "group",
-        title="Advantage scale",
-        description="Divide by the reward's deviation within a problem's samples or the batch",
+        title="Advantages",
+        description="A sample's reward is compared with the same problem's other samples "
+        "(group, the paper) or with the whole batch (batch, the paper's release)",
     )
     problems: int = Field(
         512,
-        title="Problem pool",
-        description="Problems drawn; those that the model solves by itself are kept",
+        title="Problems tried",
+        description="Problems that the untouched model tries; those it solves are kept",
         ge=1,
         le=100_000,
+    )
+    pool: int = Field(
+        0,
+        title="Problem pool",
+        description="Solved problems to train on, drawn evenly over answer lengths; 0 for all",
+        ge=0,
+        le=100_000,
+    )
+    strata: str = Field(
+        "",
+        title="Length strata",
+        description="The pool's make-up by answer length, as tokens:problems,tokens:problems; "
+        "empty for four equal bins",
+        pattern=r"^(\d+:\d+(,\d+:\d+)*)?$",
+    )
+    hard_every: int = Field(
+        10,
+        title="Check the mask every",
+        description="Steps between two looks at the reward under the binary mask, 0 for never",
+        ge=0,
+        le=10_000,
     )
     eval_problems: int = Field(
         100,
@@ -90,6 +141,28 @@ class TrainConfig(BaseModel):
         ge=0,
         le=10_000,
     )
+    deployed_sink: int = Field(
+        -1,
+        title="Sink tokens of the mask",
+        description="If the finished mask is to have others than in training; -1 for the same",
+        ge=-1,
+        le=4096,
+    )
+    deployed_recent: int = Field(
+        -1,
+        title="Recent tokens of the mask",
+        description="If the finished mask is to have others than in training; -1 for the same",
+        ge=-1,
+        le=65_536,
+    )
+    rows_at_once: int = Field(
+        0,
+        title="Rows at once",
+        description="Answers in one pass through the model, 0 for all of a step; fewer need less "
+        "memory and give the same gradient",
+        ge=0,
+        le=65_536,
+    )
     device: str = Field(
         "auto", title="Device", description="cpu, cuda or mps; auto is the fastest at hand"
     )
@@ -97,13 +170,6 @@ class TrainConfig(BaseModel):
         "auto",
         title="Number format",
         description="Of the model's weights; auto is bfloat16 on CUDA, float32 elsewhere",
-    )
-    rows_at_once: int = Field(
-        0,
-        title="Rows at once",
-        description="Answers worked on at once, per process; 0: as many as fit into memory",
-        ge=0,
-        le=65_536,
     )
     processes: int = Field(
         1,
@@ -127,15 +193,55 @@ class TrainConfig(BaseModel):
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )
 
-    def sharpness(self, step: int) -> float:
-        """The gates' sharpness k at a step: 1 for a fifth, rising to 8 until three quarters."""
-        if not self.hardening:
-            return 1.0
-        begin, end = 0.2 * self.steps, 0.74 * self.steps
-        return 1.0 + 7.0 * min(max((step - begin) / (end - begin), 0.0), 1.0)
+    @field_validator("hardening", mode="before")
+    @classmethod
+    def _before_it_had_names(cls, value: Any) -> Any:
+        """Jobs of the first version said only whether."""
+        return {True: "anneal", False: "none"}.get(value, value) if value in (0, 1) else value
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Sink and recent tokens of the finished mask."""
+        sink = self.sink if self.deployed_sink < 0 else self.deployed_sink
+        return sink, self.recent if self.deployed_recent < 1 else self.deployed_recent
 
 
-PRESETS: dict[str, dict[str, Any]] = {"quick": {}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {},
+    "thorough": {
+        "steps": 400,
+        "prompts_per_step": 24,
+        "samples_per_prompt": 8,
+        "learning_rate": 0.02,
+        "problems": 4096,
+        "pool": 2048,
+        "eval_problems": 500,
+    },
+    # arXiv 2510.08525, appendix; what the release does differently is in docs/method.md.
+    "paper": {
+        "task": "deepscaler",
+        "steps": 185,
+        "penalty": 1e-3,
+        "learning_rate": 0.01,
+        "weight_decay": 0.017,
+        "adam_epsilon": 1e-8,
+        "cutoff": 0.5,
+        "prompts_per_step": 32,
+        "samples_per_prompt": 4,
+        "max_new_tokens": 7168,
+        "sink": 128,
+        "recent": 256,
+        "deployed_sink": 16,
+        "deployed_recent": 64,
+        "hardening": "none",
+        "elimination": False,
+        "target_sparsity": 0.5,
+        "problems": 40_000,
+        "pool": 3000,
+        "strata": "2048:600,4096:600,6144:1000,8192:800",
+        "eval_problems": 500,
+    },
+}
 
 
 def make_config(values: dict[str, Any], preset: str = "quick") -> TrainConfig:

@@ -1,13 +1,15 @@
 """TRL's GRPOTrainer, changed to train gates only.
 
-What differs from the paper and its release: advantages are group-relative by default (TRL's,
-and the paper's equation 3; the release normalises over the batch); sampling and loss run in
-one process, so there is no off-policy correction; hardening is ours (docs/method.md).
+What differs from the paper and its release: sampling and loss run in one process under one
+attention rule, so there is no off-policy correction (the difference of their log-probabilities
+is reported at every step); hardening is ours (docs/method.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +26,108 @@ from trl import GRPOConfig, GRPOTrainer
 
 from rlkv.gates import Gates
 from rlkv.training import checkpoint, ranks
+from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
+from rlkv.training.hardening import harden
 from rlkv.training.penalty import penalty_weight
-
-ADAM_EPSILON = 1e-3
-"""Adam divides by the gradient's size: where the reward is flat, the penalty's tiny gradient
-alone would move every gate by the full learning rate, however small beta is. An epsilon of the
-order of the default penalty's gradient keeps the speed of that descent proportional to beta."""
+from rlkv.training.sampler import Sampler
 
 
 class GateTrainer(GRPOTrainer):
     """GRPO on a model with attached gates; the model's own weights stay frozen."""
 
-    def __init__(self, *, gates: Gates, settings: TrainConfig, **kwargs: Any) -> None:
+    def __init__(
+        self, *, gates: Gates, settings: TrainConfig, sampler: Sampler, **kwargs: Any
+    ) -> None:
         self.gates = gates
         self.settings = settings
-        self.mean_reward = 0.0
+        self.sampler = sampler
+        self.rewards = torch.zeros(0)  # of the whole step's batch, all processes
+        self.largest_gap = 0.0
+        self._step_gap = 0.0
+        self._loss_logprobs: torch.Tensor | None = None
         super().__init__(**kwargs)
         self.add_callback(_GateCallback(gates, settings))
 
+    # --- rollouts -----------------------------------------------------------------------------
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        begun = time.perf_counter()
+        drawn = self.sampler.draw(prompt_ids)
+        self.log_value("rollout_seconds", time.perf_counter() - begun)
+        self.log_value("rollout_tokens", float(sum(len(r.ids) for r in drawn)))
+        stuck = sum(r.stop_reason == "repetition" for r in drawn) / len(drawn)
+        self.log_value("repetitive", stuck)
+        return [r.ids for r in drawn], [r.logprobs for r in drawn]
+
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
-        # Already gathered over processes: the mean of the whole step's batch.
-        self.mean_reward = float(rewards.nanmean())
+        self.rewards = rewards[:, 0]
         return rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.settings.advantages == "batch":
+            tokens = self.accelerator.gather(batch["completion_mask"].sum(1))
+            rows = len(batch["advantages"])
+            first = self.accelerator.process_index * rows
+            batch["advantages"] = batch_advantages(self.rewards, tokens)[first : first + rows]
+        return batch
+
+    # --- loss -----------------------------------------------------------------------------------
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._loss_logprobs = found[0].detach()
+        return found
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         if not self.model.training:
             return loss
-        weight = penalty_weight(self.settings.penalty, self.settings.cutoff, self.mean_reward)
+        self._compare_logprobs(inputs)
+        weight = self._penalty_weight()
         self._log_gates(weight)
         return loss + weight * self.gates.penalty() / self.current_gradient_accumulation_steps
 
+    def _penalty_weight(self) -> float:
+        reward = float(self.rewards.mean())
+        learnt = says_something(
+            self.rewards, self.settings.samples_per_prompt, self.settings.advantages
+        )
+        if not learnt and reward < 1.0:
+            return 0.0  # nothing says which heads were missed: stand still instead of drifting
+        return penalty_weight(self.settings.penalty, self.settings.cutoff, reward)
+
+    def _compare_logprobs(self, inputs: dict[str, Any]) -> None:
+        """Largest difference between what rollout and loss say of the same tokens."""
+        assert self._loss_logprobs is not None
+        gap = (self._loss_logprobs - inputs["sampling_per_token_logps"]).abs()
+        gap = (gap * inputs["completion_mask"]).max()
+        self._step_gap = max(self._step_gap, float(self.accelerator.gather(gap).max()))
+        self.largest_gap = max(self.largest_gap, self._step_gap)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if self.model.training and "loss" in logs:
+            self._metrics["train"]["logprob_gap"] = [self._step_gap]
+            self._step_gap = 0.0
+        super().log(logs, *args, **kwargs)
+
+    def log_value(self, name: str, value: float) -> None:
+        """Adds a number to what is logged with the step that begins."""
+        self._metrics["train"][name].append(value)
+
     def _log_gates(self, weight: float) -> None:
         values = self.gates.values.detach()
+        acting = self.gates.effective().detach()
         logged = {
             "gate_mean": values.mean().item(),
             "gate_min": values.min().item(),
             "sparsity": (values < 0.5).float().mean().item(),
+            # How far the mix is from binary: 0 for gates of 0 and 1, 1 for gates of 0.5.
+            "softness": (4 * acting * (1 - acting)).mean().item(),
             "penalty_weight": weight,
             "sharpness": self.gates.sharpness,
         }
@@ -98,7 +163,7 @@ class _GateCallback(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.gates.sharpness = self.settings.sharpness(state.global_step)
+        harden(self.gates, self.settings, state.global_step)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -114,31 +179,37 @@ class _GateCallback(TrainerCallback):
         self.gates.clamp_()
 
 
+def rows_together(config: TrainConfig) -> int:
+    """Rows of one pass through the model: the most that divides a process's share evenly."""
+    batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
+    most = config.rows_at_once or batch
+    return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
+
+
 def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
     """TRL's settings for a job: one optimiser step per rollout, token-mean loss, no KL."""
     batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
+    rows = rows_together(config)
     return GRPOConfig(
         output_dir=str(folder),
         max_steps=config.steps,
-        per_device_train_batch_size=batch,
-        gradient_accumulation_steps=1,
-        steps_per_generation=1,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=batch // rows,
+        steps_per_generation=batch // rows,
         num_iterations=1,
         num_generations=config.samples_per_prompt,
         max_completion_length=config.max_new_tokens,
         temperature=config.temperature,
-        top_p=1.0,
-        top_k=0,
         beta=0.0,
         epsilon=0.4,
-        loss_type="bnpo",
-        scale_rewards=config.advantages,
+        loss_type="dapo",  # a token's weight does not depend on how the step is cut into passes
+        scale_rewards="group",
         shuffle_dataset=False,
         learning_rate=config.learning_rate,
         lr_scheduler_type="constant",
         optim="adamw_torch",
-        adam_epsilon=ADAM_EPSILON,
-        weight_decay=0.0,
+        adam_epsilon=config.adam_epsilon,
+        weight_decay=config.weight_decay,
         max_grad_norm=1.0,
         seed=config.seed,
         bf16=False,
@@ -164,6 +235,17 @@ def dataset_rows(problems: list[Any]) -> list[dict[str, Any]]:
 Reward = Callable[..., list[float]]
 
 
+@contextmanager
+def _taken_as_dense(model: Any) -> Iterator[None]:
+    """The Trainer refuses quantized models without an adapter: the gates are one."""
+    quantized = getattr(model, "is_quantized", False)
+    model.is_quantized = False
+    try:
+        yield
+    finally:
+        model.is_quantized = quantized
+
+
 def make_trainer(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -175,15 +257,17 @@ def make_trainer(
     callbacks: list[TrainerCallback],
 ) -> GateTrainer:
     """A trainer ready to run or resume."""
-    trainer = GateTrainer(
-        gates=gates,
-        settings=config,
-        model=model,
-        processing_class=tokenizer,
-        args=grpo_config(config, folder, str(model.device)),
-        train_dataset=rows,
-        reward_funcs=reward,
-        callbacks=callbacks,
-    )
+    with _taken_as_dense(model):
+        trainer = GateTrainer(
+            gates=gates,
+            settings=config,
+            sampler=Sampler(model, tokenizer, gates, config),
+            model=model,
+            processing_class=tokenizer,
+            args=grpo_config(config, folder, str(model.device)),
+            train_dataset=rows,
+            reward_funcs=reward,
+            callbacks=callbacks,
+        )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -13,7 +13,8 @@ from rlkv.masks import HeadMask
 from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
 from rlkv.training.memory import available, divisors, gigabytes
-from rlkv.training.run import Observer, train
+from rlkv.training.observer import Observer
+from rlkv.training.run import train
 
 RETRIES = 3
 _WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")

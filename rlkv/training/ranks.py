@@ -174,6 +174,9 @@ class SilentObserver:
     def event(self, text: str) -> None:
         """Rank 0 says it."""
 
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Rank 0 says it."""
+
     def resumed(self, step: int) -> None:
         """Rank 0 says it."""
 

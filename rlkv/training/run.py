@@ -1,4 +1,4 @@
-"""One gate-training job from settings to mask: sample, train, harden, measure.
+"""One gate-training job from settings to mask: sample, train, eliminate, measure.
 
 Knows nothing of databases or screens; what happens is told to an observer.
 """
@@ -6,245 +6,215 @@ Knows nothing of databases or screens; what happens is told to an observer.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlkv import gates as gates_module
-from rlkv.evaluation.accuracy import accuracy
+from rlkv.gates import Gates
+from rlkv.generation import prompt_ids
 from rlkv.masks import HeadMask
-from rlkv.models import load_model, model_spec
+from rlkv.models import load_model
 from rlkv.tasks import Problem, Task, get_task
 from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
-from rlkv.training.grpo import dataset_rows, make_trainer
+from rlkv.training.elimination import Text, eliminate
+from rlkv.training.grpo import GateTrainer, dataset_rows, make_trainer
+from rlkv.training.hard_check import HardCheck
 from rlkv.training.launching import check_batch
-from rlkv.training.self_distillation import schedule, solved_problems
+from rlkv.training.observer import Observer
+from rlkv.training.reporting import Reporter
+from rlkv.training.result import as_mask, measured
+from rlkv.training.self_distillation import (
+    Solution,
+    SolutionFile,
+    attempt,
+    fingerprint,
+    schedule,
+    solved_only,
+    stratified,
+)
+from rlkv.training.verifier import Verifier
 
-EVAL_SEED_OFFSET = 1_000_003
-"""Keeps the problems of the final check apart from those trained on."""
-
-
-class Observer(Protocol):
-    """Whoever wants to know how a job goes, and may stop it."""
-
-    def event(self, text: str) -> None:
-        """A line for the log: a phase begins, a checkpoint is used."""
-
-    def resumed(self, step: int) -> None:
-        """Training goes on after `step`; whatever was reported beyond it will come again."""
-
-    def step(self, step: int, metrics: Mapping[str, float], gates: NDArray[np.float32]) -> None:
-        """An optimiser step is done; `gates` is `[layers, kv_heads]`."""
-
-    def should_stop(self) -> bool:
-        """Asked often; True ends the job after the current step, keeping what it learned."""
+ELIMINATION_TEXTS = 48
+"""Answers that elimination reads at most."""
 
 
-def train(config: TrainConfig, folder: Path, observer: Observer) -> HeadMask:
+def train(
+    config: TrainConfig, folder: Path, observer: Observer, samples: Path | None = None
+) -> HeadMask:
     """Runs or resumes the job in `folder` and returns the mask at 50 % sparsity.
+
+    Args:
+        samples: folder of the untouched model's answers, shared by jobs.
 
     Raises:
         UserError: if model, task or settings don't work out.
     """
+    observer.event(f"Loading {config.model}")
     task = get_task(config.task)
     check_batch(config, ranks.world())
-    observer.event(f"Loading {config.model}")
     device = ranks.device(config.device)
     model, tokenizer = load_model(config.model, device=device, dtype=config.dtype)
-    problems = ranks.from_main(lambda: _pool(model, tokenizer, task, config, folder, observer))
-    gates = gates_module.attach(model, sink=config.sink, recent=config.recent)
-    try:
-        steps = _optimise(model, tokenizer, task, gates, problems, config, folder, observer)
-        scores = gates.values.detach().cpu().numpy()
-    finally:
-        gates_module.detach(model)
-    mask = _mask(model, scores, config, steps)
-    if config.eval_problems and steps == config.steps and ranks.is_main():
-        observer.event(f"Measuring the mask on {config.eval_problems} unseen problems")
-        mask = _measured(model, tokenizer, task, mask, config)
-    return mask
+    job = Job(config, folder, observer, task, model, tokenizer)
+    return job.run(samples or folder / "samples")
 
 
-def _pool(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    config: TrainConfig,
-    folder: Path,
-    observer: Observer,
-) -> list[Problem]:
-    """The problems that the model solves by itself; kept in the folder for a resume."""
-    path = folder / "problems.json"
-    if path.is_file():
-        return [Problem(**row) for row in json.loads(path.read_text())]
-    observer.event(f"Sampling: which of {config.problems} problems does the model solve by itself?")
-    solved = solved_problems(
-        model,
-        tokenizer,
-        task,
-        count=config.problems,
-        seed=config.seed,
-        max_new_tokens=config.max_new_tokens,
-        progress=lambda done, total: not observer.should_stop(),
-    )
-    observer.event(f"{len(solved)} of {config.problems} problems are solved and kept")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps([asdict(problem) for problem in solved]))
-    partial.replace(path)
-    return solved
+class Job:
+    """The phases of one job on a loaded model."""
 
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        observer: Observer,
+        task: Task,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self.config, self.folder, self.observer, self.task = config, folder, observer, task
+        self.model, self.tokenizer = model, tokenizer
+        self.verifier = Verifier(task, tokenizer)
 
-def _optimise(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    gates: gates_module.Gates,
-    problems: list[Problem],
-    config: TrainConfig,
-    folder: Path,
-    observer: Observer,
-) -> int:
-    """Trains the gates; returns the step reached."""
-    # One long epoch in an order of our own: a resume then skips to exactly the same problem.
-    rows = dataset_rows(
-        schedule(problems, config.steps * config.prompts_per_step, seed=config.seed)
-    )
+    def run(self, samples: Path) -> HeadMask:
+        """All phases; a stop ends the current one and keeps what was learned."""
+        config = self.config
+        pool = ranks.from_main(lambda: self.sample(samples))
+        gates = gates_module.attach(self.model, sink=config.sink, recent=config.recent)
+        try:
+            steps, notes = self.optimise(gates, pool)
+            scores = gates.values.detach().cpu().numpy().copy()
+            wanted = config.elimination and steps == config.steps and ranks.is_main()
+            if wanted and not self.observer.should_stop():
+                notes["gates"] = [[round(float(x), 6) for x in row] for row in scores]
+                scores = self.eliminate(gates, pool)
+        finally:
+            gates_module.detach(self.model)
+        mask = as_mask(self.model, scores, config, steps, notes)
+        if config.eval_problems and steps == config.steps and ranks.is_main():
+            self.observer.event(f"Measuring the mask on {config.eval_problems} unseen problems")
+            mask = measured(self.model, self.tokenizer, self.task, mask, config, self.observer)
+        return mask
 
-    def reward(completions: Any, answer: list[str], **columns: Any) -> list[float]:
+    # --- sampling ---------------------------------------------------------------------------
+
+    def sample(self, samples: Path) -> list[Solution]:
+        """The problems that the model solves by itself; kept in the folder for a resume."""
+        path = self.folder / "pool.json"
+        if path.is_file():
+            return [_solution(row) for row in json.loads(path.read_text())]
+        config, observer = self.config, self.observer
+        length = config.max_new_tokens
+        key = fingerprint(self.model, self.tokenizer, self.task, length)
+        problems = self.task.problems(config.problems, seed=config.seed)
+        observer.event(
+            f"Sampling: which of {len(problems)} problems does the model solve by itself?"
+        )
+
+        def progress(done: int, total: int, right: int) -> bool:
+            observer.phase("sampling", done, total)
+            return not observer.should_stop()
+
+        tried = attempt(
+            self.model,
+            self.tokenizer,
+            self.task,
+            problems,
+            max_new_tokens=length,
+            known=SolutionFile(samples / f"{key}.jsonl"),
+            rows_at_once=config.rows_at_once,
+            progress=progress,
+        )
+        if len(tried) < len(problems):  # stopped: what was found is in the file of samples
+            return [s for s in tried if s.right]
+        solved = solved_only(tried, self.task)
+        pool = stratified(solved, config.pool, config.strata, config.seed)
+        observer.event(f"{len(solved)} of {len(tried)} are solved, {len(pool)} of them kept")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        partial.write_text(json.dumps([asdict(s) for s in pool]))
+        partial.replace(path)
+        return pool
+
+    # --- training ---------------------------------------------------------------------------
+
+    def optimise(self, gates: Gates, pool: Sequence[Solution]) -> tuple[int, dict[str, Any]]:
+        """Trains the gates; returns the step reached and notes for the mask."""
+        config, observer = self.config, self.observer
+        start = ranks.from_main(lambda: checkpoint.latest(self.folder))
+        if start:
+            ranks.share_files(start[0])
+        if ranks.any_rank(observer.should_stop()):
+            if start:
+                checkpoint.load_gates(gates, start[0])
+            return (start[1] if start else 0), {}
+        trainer = self._trainer(gates, [s.problem for s in pool])
+        if start:
+            observer.resumed(start[1])
+            observer.event(f"Resuming after step {start[1]}")
+        else:
+            observer.event(f"Training {gates.values.numel()} gates for {config.steps} steps")
+        observer.phase("training", start[1] if start else 0, config.steps)
+        trainer.train(resume_from_checkpoint=str(start[0]) if start else None)
+        gap = trainer.largest_gap
+        observer.event(
+            f"Rollout and loss differ by {gap:.1e} nats at most in the log-probability of a token"
+        )
+        return int(trainer.state.global_step), {"largest_logprob_gap": gap}
+
+    def _trainer(self, gates: Gates, problems: list[Problem]) -> GateTrainer:
+        config = self.config
+        # One long epoch in an order of our own: a resume then skips to exactly the same problem.
+        order = schedule(problems, config.steps * config.prompts_per_step, seed=config.seed)
+        trainer = make_trainer(
+            self.model,
+            self.tokenizer,
+            gates,
+            config,
+            Dataset.from_list(dataset_rows(order)),
+            self._reward,
+            self.folder,
+            [Reporter(gates, self.observer)],
+        )
+        check = HardCheck(
+            trainer.sampler,
+            self.verifier,
+            problems,
+            config.hard_every,
+            trainer.log_value,
+        )
+        trainer.add_callback(check)
+        return trainer
+
+    def _reward(self, completions: Any, answer: list[str], **columns: Any) -> list[float]:
         texts = [completion[-1]["content"] for completion in completions]
         return [
-            task.reward(text, Problem("", right)) for text, right in zip(texts, answer, strict=True)
+            self.verifier.reward(text, Problem("", right))
+            for text, right in zip(texts, answer, strict=True)
         ]
 
-    trainer = make_trainer(
-        model,
-        tokenizer,
-        gates,
-        config,
-        Dataset.from_list(rows),
-        reward,
-        folder,
-        [_Reporter(gates, observer)],
-    )
-    start = ranks.from_main(lambda: checkpoint.latest(folder))
-    if start:
-        ranks.share_files(start[0])
-        observer.resumed(start[1])
-        observer.event(f"Resuming after step {start[1]}")
-    else:
-        shared = f" on {ranks.world()} processes" if ranks.world() > 1 else ""
-        observer.event(f"Training {gates.values.numel()} gates for {config.steps} steps{shared}")
-    if ranks.any_rank(observer.should_stop()):
-        return start[1] if start else 0
-    trainer.train(resume_from_checkpoint=str(start[0]) if start else None)
-    return int(trainer.state.global_step)
+    # --- elimination --------------------------------------------------------------------------
+
+    def eliminate(self, gates: Gates, pool: Sequence[Solution]) -> NDArray[np.float32]:
+        """The ranking by removing heads under hard masks, `[layers, kv_heads]`."""
+        self.observer.event("Elimination: taking heads away one by one")
+        texts = [
+            Text(prompt_ids(self.tokenizer, s.problem.prompt), s.ids)
+            for s in pool[:ELIMINATION_TEXTS]
+        ]
+
+        def progress(removed: int, heads: int) -> bool:
+            self.observer.phase("elimination", removed, heads)
+            return not self.observer.should_stop()
+
+        return eliminate(self.model, gates, texts, progress, self.config.rows_at_once)
 
 
-_LOGGED = {
-    "reward": "reward",
-    "gate_mean": "gate_mean",
-    "gate_min": "gate_min",
-    "sparsity": "sparsity",
-    "penalty_weight": "penalty_weight",
-    "sharpness": "sharpness",
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "frac_reward_zero_std": "frac_reward_zero_std",
-    "completions/mean_length": "completion_length",
-    "completions/clipped_ratio": "unfinished",
-}
-"""TRL's names of what is reported, and ours."""
-
-
-class _Reporter(TrainerCallback):
-    """Tells the observer of every step and hands its wish to stop to the trainer."""
-
-    def __init__(self, gates: gates_module.Gates, observer: Observer) -> None:
-        self.gates = gates
-        self.observer = observer
-        self.begun = time.perf_counter()
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.begun = time.perf_counter()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> TrainerControl:
-        logs = logs or {}
-        if "reward" not in logs:  # the summary at the end
-            return control
-        metrics = {ours: float(logs[trl]) for trl, ours in _LOGGED.items() if trl in logs}
-        metrics["step_seconds"] = time.perf_counter() - self.begun
-        self.observer.step(state.global_step, metrics, self.gates.values.detach().cpu().numpy())
-        stop = ranks.any_rank(self.observer.should_stop())
-        if stop and state.global_step < state.max_steps:
-            control.should_training_stop = True
-            control.should_save = True  # looked at after this
-        return control
-
-
-def _mask(
-    model: PreTrainedModel, scores: NDArray[np.float32], config: TrainConfig, steps: int
-) -> HeadMask:
-    spec = model_spec(model)
-    return HeadMask.from_scores(
-        scores,
-        sparsity=0.5,
-        sink=config.sink,
-        recent=config.recent,
-        model=config.model,
-        revision=getattr(model.config, "_commit_hash", None) or "",
-        name=f"{spec.name} {config.task} seed {config.seed}"
-        + ("" if steps == config.steps else f" ({steps} of {config.steps} steps)"),
-        info={
-            "task": config.task,
-            "seed": config.seed,
-            "steps_done": steps,
-            "recipe": config.model_dump(),
-            "head_dim": spec.head_dim,
-            "itemsize": spec.itemsize,
-            "query_heads": spec.query_heads,
-            "layer_ids": list(spec.layout.gated),
-        },
-    )
-
-
-def _measured(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    mask: HeadMask,
-    config: TrainConfig,
-) -> HeadMask:
-    """The mask with its accuracy next to the full model's, on problems never trained on."""
-    problems = task.problems(config.eval_problems, seed=config.seed + EVAL_SEED_OFFSET)
-    full = HeadMask.full(*mask.shape)
-    metrics = {
-        "n": config.eval_problems,
-        "accuracy_full": accuracy(model, tokenizer, task, problems, full).value,
-        "accuracy_at_50": accuracy(model, tokenizer, task, problems, mask).value,
-    }
-    return replace(mask, info={**mask.info, "metrics": metrics})
+def _solution(row: dict[str, Any]) -> Solution:
+    return Solution(Problem(**row["problem"]), tuple(row["ids"]), row["right"])

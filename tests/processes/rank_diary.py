@@ -36,6 +36,9 @@ class Diary:
     def event(self, text: str) -> None:
         print(text, flush=True)
 
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Not written down."""
+
     def resumed(self, step: int) -> None:
         self.reached = step
 

@@ -16,7 +16,7 @@ COMMIT = "c" * 40
 
 
 class HubStandIn(BaseHTTPRequestHandler):
-    """Speaks the part of the Hub's HTTP API that a mask needs."""
+    """Speaks the part of the Hub's HTTP API that a mask and a data set need."""
 
     repos: dict[str, dict[str, bytes]]
     commits: list[str]
@@ -59,20 +59,21 @@ class HubStandIn(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/?]+)(/revision/\w+)?(\?.*)?", self.path):
+        about = r"/api/(?:models|datasets)/([^/]+/[^/?]+)(/revision/\w+)?(\?.*)?"
+        if match := re.fullmatch(about, self.path):
             files = self.repos.get(match[1])
             if files is None:
                 return self._json({"error": "Repository not found"}, 404)
             siblings = [{"rfilename": name} for name in files]
             return self._json({"id": match[1], "sha": COMMIT, "siblings": siblings})
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/.*", self.path):
+        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/.*", self.path):
             return self._json(
                 [
                     {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
                     for name, data in self.repos[match[1]].items()
                 ]
             )
-        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/\w+/(.+)", self.path):
+        if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/\w+/(.+)", self.path):
             data = self.repos.get(match[1], {}).get(match[2])
             if data is not None:
                 return self._bytes(data)

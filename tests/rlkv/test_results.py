@@ -21,7 +21,7 @@ N, SEED = 200, 1
 
 @pytest.fixture(scope="module")
 def problems() -> list[Problem]:
-    return get_task("tracing").problems(N, seed=SEED)
+    return get_task("tracing").problems(N, seed=SEED, split="test")
 
 
 def measured(model_ref: str, mask: HeadMask, problems: list[Problem]) -> float:

@@ -1,0 +1,67 @@
+"""The cache of rollouts under gates: everything is kept, because a gate may need all of it."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from rlkv.cache import Store
+from rlkv.layout import layout_of
+
+
+class WholeLayer(CacheLayerMixin):
+    """All keys and values of one layer, in storage that grows by more than a token at a time.
+
+    transformers' own layer copies everything for every token.
+    """
+
+    is_sliding = False  # a window of the layer's own is applied by attention
+    is_compileable = False
+    is_croppable = False
+    supports_early_init = False
+    seen: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reset()
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stores `[B, kv_heads, T, D]` and returns all that is held."""
+        new = torch.stack((key_states, value_states))
+        before, self.seen = self.seen, self.seen + key_states.shape[2]
+        self.is_initialized = True
+        self.store.reserve(self.seen, new)
+        held = self.store.first(self.seen)
+        held.narrow(3, before, new.shape[3]).copy_(new)
+        key, value = held.unbind()
+        return key, value
+
+    def get_seq_length(self) -> int:
+        return self.seen
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.seen + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def reset(self) -> None:
+        """Forgets everything and frees the memory."""
+        self.store = Store()
+        self.seen = 0
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self.store.select(indices)
+
+
+class WholeCache(Cache):
+    """One `WholeLayer` for each layer of a model."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(layers=[WholeLayer() for _ in layout_of(model).layers])

@@ -1,0 +1,203 @@
+"""Stated answers, and whether two of them are the same."""
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from rlkv.tasks import maths
+from rlkv.tasks.answers import boxed, final_part, opened_thinking, same_text, stated_answer
+from rlkv.tasks.maths import same_maths
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("18", "18"),
+        ("<think>a</think>18", "18"),
+        ("a</think>18", "18"),  # the template opened it
+        ("a</think>b</think>18", "18"),
+        ("<think>18", None),
+        ("<think>a</think><think>18", None),
+        ("a</think>18<think>", None),
+    ],
+)
+def test_the_final_part(text: str, part: str | None) -> None:
+    assert final_part(text) == part
+
+
+def test_a_template_may_open_the_thinking_itself() -> None:
+    assert opened_thinking("<|user|>hi<|assistant|><think>\n") == "<think>"
+    assert opened_thinking("<|user|>hi<|assistant|>") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("so \\boxed{18}", "18"),
+        ("so \\boxed{\\frac{1}{2}} and done", "\\frac{1}{2}"),
+        ("\\boxed{\\{1,2\\}}", "\\{1,2\\}"),
+        ("\\fbox{7}", "7"),
+        ("\\boxed{18} ... that is, $\\boxed{ 18 }$", "18"),  # said twice
+        ("\\boxed{1} \\boxed{18}", None),
+        ("\\boxed{18", None),
+        ("\\boxed{1} then \\boxed{18", None),
+        ("we get 18", None),
+        ("#### 18", "18"),
+        ("3 + 15 = 18\n#### 18\n", "18"),
+        ("#### 1\n#### 18", None),
+        ("The final answer is 18.", "18"),
+        ("The final answer is: $18$", "18"),
+        ("The answer is 18. I am sure.", "18"),
+        ("**Final answer:** 18", "18"),
+        ("**Answer**: 3.5", "3.5"),
+        ("The answer is 1. The answer is 18.", None),
+        ("The final answer is $\\boxed{18}$.", "18"),
+        ("The answer is\n18", "18"),
+        ("The answer is", None),
+        ("<answer>a, b</answer>", "a, b"),
+        ("<answer>a</answer><answer>b</answer>", None),
+        ("<answer>18", None),
+        ("The answer is 18. <answer>18", None),
+        ("", None),
+    ],
+)
+def test_stated_answers(text: str, answer: str | None) -> None:
+    assert stated_answer(text) == answer
+    assert stated_answer(f"<think>\\boxed{{5}}</think>{text}") == answer
+    assert stated_answer(f"<think>{text}") is None
+
+
+def test_boxes_in_boxes_count_once() -> None:
+    assert boxed("\\boxed{\\boxed{3}}") == ["\\boxed{3}"]
+
+
+def test_same_text() -> None:
+    assert same_text(" **Yes**. ", "yes")
+    assert not same_text("yes and no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ("18", "18"),
+        ("18.00", "18"),
+        ("1,800", "1800"),
+        ("\\$18", "18"),
+        ("$18", "18"),
+        ("18 eggs a day", "18"),
+        ("18 mile-long roads", "18"),
+        ("18\\text{ cm}", "18"),
+        ("50\\%", "50"),
+        ("\\frac{36}{2}", "18"),
+        ("x = 18", "18"),
+        ("3 + 15 = 18", "18"),
+        ("0.5", "\\frac{1}{2}"),
+        ("\\dfrac12", "\\frac{1}{2}"),
+        ("\\left(3, \\frac{\\pi}{2}\\right)", "(3,\\frac{\\pi}{2})"),
+        ("(x+1)^2", "x^2+2x+1"),
+        ("Evelyn", "\\text{Evelyn}"),
+        ("2, 1", "1, 2"),
+        ("\\sqrt{18}", "3\\sqrt{2}"),
+        ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}"),
+        ("90", "90^\\circ"),
+        ("-5", "-5"),
+    ],
+)
+def test_the_same_however_written(given: str, right: str) -> None:
+    assert same_maths(given, right)
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ("", "18"),
+        ("17", "18"),
+        ("-18", "18"),
+        ("- 5", "5"),
+        ("18.5", "18"),
+        ("0.333", "\\frac{1}{3}"),
+        ("18!", "18"),
+        ("1, 2, 18", "18"),
+        ("1 2 18", "18"),
+        ("18-19", "18"),
+        ("{1, 18}", "18"),
+        ("18 or 19", "18"),
+        ("18 \\text{ or } 19", "18"),
+        ("18 \\pm 0", "18"),
+        ("18\\cup 19", "18"),
+        ("18 \\approx 18.1", "18"),
+        ("18; 19", "18"),
+        ("1 = 18", "18"),
+        ("18 = 1", "18"),
+        ("x = x", "18"),
+        ("x \\in \\mathbb{R}", "18"),
+        ("[0, 100]", "18"),
+        ("\\infty", "18"),
+        ("\\frac{0}{0}", "18"),
+        ("nan", "18"),
+        ("q-p", "p-q"),
+        ("[1,2]", "[1,2)"),
+        ("\\text{Bob}", "\\text{Evelyn}"),
+        ("anything", "\\text{Evelyn}"),
+    ],
+)
+def test_not_the_same(given: str, right: str) -> None:
+    assert not same_maths(given, right)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "9^{9^{9^{9}}}",
+        "9**9**9**9",
+        "99999999!",
+        "{" * 5000,
+        "(" * 300 + "18" + ")" * 300,
+        "\\sqrt{" * 300,
+        "\\sum_{k=1}^{10^{12}} k",
+        "\\int_0^1 x^{x^{x^{x}}} dx",
+        "x" * 600,
+        "+".join(f"x^{{{n}}}" for n in range(90)),
+        "__import__('os').abort()",
+        "\x00",
+    ],
+)
+def test_hostile_expressions_end_soon_and_earn_nothing(given: str) -> None:
+    start = time.monotonic()
+    assert not same_maths(given, "18")
+    assert time.monotonic() - start < maths.SECONDS + 15  # the process may have to start anew
+    assert same_maths("\\frac{36}{2}", "18")  # and the next one is served
+
+
+def test_many_threads_share_one_process() -> None:
+    assert same_maths("\\frac{36}{2}", "18")
+
+    def ask(number: int) -> bool:
+        return same_maths(f"\\frac{{{number}}}{{2}}", f"\\frac{{{2 * number}}}{{4}}")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(1, 40)))
+    assert threading.current_thread() is threading.main_thread()
+    programs = [
+        child
+        for child in psutil.Process().children()
+        if any("maths_process" in word for word in child.cmdline())
+    ]
+    assert len(programs) == 1
+
+
+def test_nothing_is_left_when_python_ends() -> None:
+    code = (
+        "import psutil; from rlkv.tasks.maths import same_maths\n"
+        "assert same_maths('\\\\frac{36}{2}', '18')\n"
+        "print(psutil.Process().children()[0].pid)"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert not psutil.pid_exists(int(done.stdout))
