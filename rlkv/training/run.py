@@ -159,7 +159,9 @@ class Job:
             observer.resumed(start[1])
             observer.event(f"Resuming after step {start[1]}")
         else:
-            observer.event(f"Training {gates.values.numel()} gates for {config.steps} steps")
+            shared = f" on {ranks.world()} processes" if ranks.world() > 1 else ""
+            count = gates.values.numel()
+            observer.event(f"Training {count} gates for {config.steps} steps{shared}")
         observer.phase("training", start[1] if start else 0, config.steps)
         trainer.train(resume_from_checkpoint=str(start[0]) if start else None)
         gap = trainer.largest_gap
