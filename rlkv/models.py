@@ -125,8 +125,18 @@ def read_spec(ref: str, dtype: torch.dtype | None = None) -> ModelSpec:
     Raises:
         UserError: if there is no such model or it can't be served, saying why.
     """
+    config, layout = read_config(ref)
+    return _spec(ref, config, layout, dtype or default_dtype(default_device()))
+
+
+def read_config(ref: str) -> tuple[PreTrainedConfig, Layout]:
+    """A model's configuration and layout, no weights.
+
+    Raises:
+        UserError: as `read_spec`.
+    """
     config = _read_config(ref)
-    return _spec(ref, config, _served(config, ref), dtype or default_dtype(default_device()))
+    return config, _served(config, ref)
 
 
 def model_spec(model: PreTrainedModel) -> ModelSpec:
@@ -170,6 +180,10 @@ def load_model(
             )
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **options)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+            if "gguf_file" in options:
+                model.is_quantized = (
+                    False  # its weights are plain numbers now, so it can be trained
+                )
         except (OSError, ValueError) as error:
             raise UserError(f"'{ref}' can't be loaded: {_first_line(error)}") from error
     model.name_or_path = ref

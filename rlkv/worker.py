@@ -8,6 +8,7 @@ same as the stop flag: finish the step, save, end as cancelled (a later resume g
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from rlkv import __version__
 from rlkv.errors import UserError
 from rlkv.reporting import Report, require_tracker
+from rlkv.training import ranks
 from storage import disk
 from storage.database import Database, open_database
 from storage.errors import StorageError
@@ -153,11 +155,21 @@ def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> Head
     # Heavy imports last, so that the row shows life at once.
     from rlkv.provenance import versions
     from rlkv.training.config import make_config
+    from rlkv.training.memory import planned
+    from rlkv.training.out_of_memory import train_within_memory
     from rlkv.training.run import train
 
     config = make_config(dict(job.params))
     observer.jobs.describe(job.id, versions(config.device))
-    return train(config, folder, observer, samples)
+    if config.where == "hf-job":
+        from rlkv.remote.following import train_on_hub
+
+        return train_on_hub(config, folder, observer)
+    config, plan = planned(config)
+    observer.event(plan.sentence())
+    ranks.lead(config, folder)
+    run = functools.partial(train, samples=samples)
+    return train_within_memory(config, folder, observer, run)
 
 
 def _summary(mask: HeadMask) -> str:
@@ -225,6 +237,26 @@ def check_database() -> str:
     return str(db.path)
 
 
+def _spread_out(db: Database, job: Job) -> None:
+    """Becomes the launcher of several processes if the job wants them; else does nothing.
+
+    The ranks find the job held by this process, their parent.
+    """
+    from rlkv.training.config import make_config
+    from rlkv.training.launching import become_launcher, processes_wanted
+
+    if job.is_terminal:
+        return
+    try:
+        config = make_config(dict(job.params))
+        processes = processes_wanted(config)
+        if processes > 1:
+            become_launcher(config, processes, ["rlkv.worker", "--job", job.id])
+    except UserError as error:
+        Jobs(db).start(job.id)
+        Jobs(db).finish(job.id, "failed", str(error), exit_code=2)
+
+
 def create(
     config: TrainConfig,
     db: Database,
@@ -274,9 +306,13 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_environment()
     if hasattr(os, "nice"):
         os.nice(5)  # the app's answers go first
+    if not ranks.is_main():
+        return ranks.follow()
+    ranks.watch_launcher()
     begun = time.monotonic()
     db = open_database()
     try:
+        _spread_out(db, Jobs(db).get(options.job))
         job = run_job(db, Jobs(db).start(options.job), say=lambda text: log.info("%s", text))
         log.info("%s after %.0f s: %s", job.state, time.monotonic() - begun, job.message)
         return job.exit_code or 0

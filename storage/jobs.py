@@ -271,15 +271,16 @@ def _if_there(session: Session, job_id: str | None) -> str | None:
 
 
 def _holds(job: Job, pid: int) -> bool:
-    """Is the job held by ``pid``, a process of this machine, or by the leader of its group?
+    """Is the job held by ``pid``, a process of this machine, its parent or its group's leader?
 
-    The leader: a supervisor records the process it started, which may be a launcher only.
+    A supervisor records the process it started, which may be a launcher only; launchers differ in
+    whether what they start stays in their group.
     """
     holder = job.process
     if not job.is_held or holder is None:
         return False
     here = (holder.host, holder.boot_id) == (processes.host(), processes.boot_id())
-    return here and holder.pid in (pid, processes.group(pid))
+    return here and holder.pid in (pid, processes.group(pid), processes.parent(pid))
 
 
 def _is_alive(job: Job) -> bool:

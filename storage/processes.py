@@ -87,6 +87,14 @@ def group(pid: int) -> int:
     return pid if sys.platform == "win32" else os.getpgid(pid)
 
 
+def parent(pid: int) -> int | None:
+    """The pid of the process that started a living one; None if nobody is left of it."""
+    try:
+        return int(psutil.Process(pid).ppid())
+    except psutil.NoSuchProcess:
+        return None
+
+
 def send(pid: int, sig: signal.Signals) -> None:
     """Signal a process; a leader of a process group with its whole group."""
     with contextlib.suppress(ProcessLookupError):

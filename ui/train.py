@@ -28,6 +28,7 @@ from ui.components.curves import LEGEND as CURVES_LEGEND
 from ui.components.header import header, html, section, title
 from ui.components.heatmap import LEGEND
 from ui.components.job_list import job_list, job_list_view
+from ui.components.memory_line import refuse_what_cannot_fit, watch_memory
 from ui.engine import MODEL
 from ui.events import PRIVATE, QUIET
 from ui.job_files import JobFiles, job_files, wire_files
@@ -55,6 +56,7 @@ class Parts:
 
     values: list[Any]
     command: gr.HTML
+    memory: gr.HTML
     start: gr.Button
     seen: gr.State
     jobs: gr.HTML
@@ -93,7 +95,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             with gr.Column(elem_classes="card"):
-                values, command, start, origin_note = _form(studio)
+                values, command, memory, start, origin_note = _form(studio)
             with gr.Column(elem_classes="card flush"):
                 section("Jobs")
                 jobs = job_list_view("jobs")
@@ -116,14 +118,14 @@ def build(studio: Studio, app: gr.Blocks) -> None:
                 facts = html(elem_id="facts")
                 files = job_files()
     parts = Parts(
-        values, command, start, gr.State(None), jobs, top, plot, curves, log, stop, resume,
+        values, command, memory, start, gr.State(None), jobs, top, plot, curves, log, stop, resume,
         clone, about, facts, files, gr.State(None), origin_note,
     )  # fmt: skip
     _wire(studio, app, parts)
     wire_files(studio, files, parts.seen)
 
 
-def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button, gr.HTML]:
+def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.HTML, gr.Button, gr.HTML]:
     choices = {"model": [MODEL], "task": list(TASKS)}
     section("New job", "The defaults take about five minutes on two CPU cores.")
     origin_note = html(elem_id="origin")
@@ -134,9 +136,10 @@ def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.Button, gr.HTML]:
     start = gr.Button(
         "Start", variant="primary", elem_id="start", interactive=studio.settings.may_train
     )
+    memory = html(elem_id="memory")
     with gr.Accordion("As a command line", open=False):
         command = html(_command({}), elem_id="command")
-    return main + rest, command, start, origin_note
+    return main + rest, command, memory, start, origin_note
 
 
 def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
@@ -196,6 +199,7 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
         None, None, None, js=SHOW_FORM, api_visibility="private"
     )
     gr.on([v.change for v in p.values], command, p.values, p.command, **QUIET)
+    watch_memory(NAMES, p.values, p.memory)
 
 
 # --- actions ------------------------------------------------------------------------------
@@ -203,6 +207,7 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
 
 def _start(studio: Studio, config: TrainConfig, origin: str | None) -> Job:
     """Creates the job and makes sure that somebody runs it."""
+    refuse_what_cannot_fit(config)
     key = _request_key(studio, config.model_dump())
     job = create(config, studio.db, request_key=key, cloned_from=origin)
     ensure_running(studio.db.folder)

@@ -38,7 +38,10 @@ def add_parser(commands: Any) -> None:
 
 def train(options: argparse.Namespace) -> Result:
     """Runs a training in this process; it is a job like any other and shows in the app."""
+    from rlkv.training import ranks
     from rlkv.training.config import TrainConfig, make_config
+    from rlkv.training.launching import become_launcher, processes_wanted
+    from rlkv.training.memory import refuse_what_cannot_fit
     from rlkv.worker import run_here
 
     given = {
@@ -50,6 +53,13 @@ def train(options: argparse.Namespace) -> Result:
     if options.from_job:
         given = {**_settings_of(options.from_job, say), **given}
     config = make_config(given, options.preset)
+    refuse_what_cannot_fit(config)
+    processes = processes_wanted(config)
+    if processes > 1:
+        become_launcher(config, processes, ["rlkv", *_arguments(options, given)])
+    if not ranks.is_main():
+        raise SystemExit(ranks.follow())
+    ranks.watch_launcher()
     job, mask = run_here(config, say, cloned_from=options.from_job)
     if job.state == "failed":
         if job.exit_code == 2:
@@ -77,3 +87,17 @@ def _settings_of(job_id: str, say: Callable[[str], None]) -> dict[str, Any]:
     for note in notes:
         say(note)
     return values
+
+
+def _arguments(options: argparse.Namespace, given: dict[str, Any]) -> list[str]:
+    """The command line that gives these options."""
+    words = ["train", "--out", str(options.out), "--preset", options.preset]
+    if options.from_job:
+        words += ["--from-job", options.from_job]
+    for name, value in given.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return [*words, "--json"] if options.json else words

@@ -171,6 +171,24 @@ class TrainConfig(BaseModel):
         title="Number format",
         description="Of the model's weights; auto is bfloat16 on CUDA, float32 elsewhere",
     )
+    processes: int = Field(
+        1,
+        title="Processes",
+        description="Processes on this machine that share each step; on GPUs one for each",
+        ge=1,
+        le=1024,
+    )
+    where: Literal["here", "hf-job"] = Field(
+        "here",
+        title="Where",
+        description="On this machine, or as a Hugging Face Job of yours (it costs money)",
+    )
+    flavor: str = Field(
+        "t4-small",
+        title="Flavor",
+        description="Machine of a Hugging Face Job: cpu-basic, t4-small, a10g-large, h200, ...",
+        max_length=64,
+    )
     save_every: int = Field(
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )

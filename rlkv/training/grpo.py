@@ -25,7 +25,7 @@ from transformers import (
 from trl import GRPOConfig, GRPOTrainer
 
 from rlkv.gates import Gates
-from rlkv.training import checkpoint
+from rlkv.training import checkpoint, ranks
 from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
 from rlkv.training.divergence import require_finite
@@ -150,6 +150,7 @@ class GateTrainer(GRPOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        ranks.wait_for_all()  # each rank has saved its random state
         if self.args.should_save:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             checkpoint.mark_complete(folder)
@@ -193,15 +194,15 @@ class _GateCallback(TrainerCallback):
 
 
 def rows_together(config: TrainConfig) -> int:
-    """Rows of one pass through the model: the most that divides a step's batch evenly."""
-    batch = config.prompts_per_step * config.samples_per_prompt
+    """Rows of one pass through the model: the most that divides a process's share evenly."""
+    batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
     most = config.rows_at_once or batch
     return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
 
 
 def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
     """TRL's settings for a job: one optimiser step per rollout, token-mean loss, no KL."""
-    batch = config.prompts_per_step * config.samples_per_prompt
+    batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
     rows = rows_together(config)
     return GRPOConfig(
         output_dir=str(folder),
@@ -227,6 +228,7 @@ def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
         seed=config.seed,
         bf16=False,
         use_cpu=device == "cpu",
+        ddp_find_unused_parameters=False,
         activation_checkpointing=False,
         logging_steps=1,
         save_steps=config.save_every,

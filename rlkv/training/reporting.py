@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlkv.gates import Gates
+from rlkv.training import ranks
 from rlkv.training.observer import Observer
 
 LOGGED = {
@@ -60,7 +61,8 @@ class Reporter(TrainerCallback):
         metrics["step_seconds"] = time.perf_counter() - self.begun
         self.observer.phase("training", state.global_step, state.max_steps)
         self.observer.step(state.global_step, metrics, self.gates.values.detach().cpu().numpy())
-        if self.observer.should_stop() and state.global_step < state.max_steps:
+        stop = ranks.any_rank(self.observer.should_stop())
+        if stop and state.global_step < state.max_steps:
             control.should_training_stop = True
             control.should_save = True  # looked at after this
         return control

@@ -22,11 +22,12 @@ from rlkv.generation import prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import Problem, Task, get_task
-from rlkv.training import checkpoint
+from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
 from rlkv.training.elimination import Text, eliminate
 from rlkv.training.grpo import GateTrainer, dataset_rows, make_trainer
 from rlkv.training.hard_check import HardCheck
+from rlkv.training.launching import check_batch
 from rlkv.training.observer import Observer
 from rlkv.training.reporting import Reporter
 from rlkv.training.result import as_mask, measured
@@ -58,7 +59,9 @@ def train(
     """
     observer.event(f"Loading {config.model}")
     task = get_task(config.task)
-    model, tokenizer = load_model(config.model, device=config.device, dtype=config.dtype)
+    check_batch(config, ranks.world())
+    device = ranks.device(config.device)
+    model, tokenizer = load_model(config.model, device=device, dtype=config.dtype)
     job = Job(config, folder, observer, task, model, tokenizer)
     return job.run(samples or folder / "samples")
 
@@ -82,18 +85,19 @@ class Job:
     def run(self, samples: Path) -> HeadMask:
         """All phases; a stop ends the current one and keeps what was learned."""
         config = self.config
-        pool = self.sample(samples)
+        pool = ranks.from_main(lambda: self.sample(samples))
         gates = gates_module.attach(self.model, sink=config.sink, recent=config.recent)
         try:
             steps, notes = self.optimise(gates, pool)
             scores = gates.values.detach().cpu().numpy().copy()
-            if config.elimination and steps == config.steps and not self.observer.should_stop():
+            wanted = config.elimination and steps == config.steps and ranks.is_main()
+            if wanted and not self.observer.should_stop():
                 notes["gates"] = [[round(float(x), 6) for x in row] for row in scores]
                 scores = self.eliminate(gates, pool)
         finally:
             gates_module.detach(self.model)
         mask = as_mask(self.model, scores, config, steps, notes)
-        if config.eval_problems and steps == config.steps:
+        if config.eval_problems and steps == config.steps and ranks.is_main():
             self.observer.event(f"Measuring the mask on {config.eval_problems} unseen problems")
             mask = measured(self.model, self.tokenizer, self.task, mask, config, self.observer)
         return mask
@@ -143,9 +147,10 @@ class Job:
     def optimise(self, gates: Gates, pool: Sequence[Solution]) -> tuple[int, dict[str, Any]]:
         """Trains the gates; returns the step reached and notes for the mask."""
         config, observer = self.config, self.observer
-        checkpoint.remove_torn(self.folder)
-        start = checkpoint.latest(self.folder)
-        if observer.should_stop():
+        start = ranks.from_main(self._checkpoint)
+        if start:
+            ranks.share_files(start[0])
+        if ranks.any_rank(observer.should_stop()):
             if start:
                 checkpoint.load_gates(gates, start[0])
             return (start[1] if start else 0), {}
@@ -154,7 +159,9 @@ class Job:
             observer.resumed(start[1])
             observer.event(f"Resuming after step {start[1]}")
         else:
-            observer.event(f"Training {gates.values.numel()} gates for {config.steps} steps")
+            shared = f" on {ranks.world()} processes" if ranks.world() > 1 else ""
+            count = gates.values.numel()
+            observer.event(f"Training {count} gates for {config.steps} steps{shared}")
         observer.phase("training", start[1] if start else 0, config.steps)
         trainer.train(resume_from_checkpoint=str(start[0]) if start else None)
         gap = trainer.largest_gap
@@ -162,6 +169,10 @@ class Job:
             f"Rollout and loss differ by {gap:.1e} nats at most in the log-probability of a token"
         )
         return int(trainer.state.global_step), {"largest_logprob_gap": gap}
+
+    def _checkpoint(self) -> tuple[Path, int] | None:
+        checkpoint.remove_torn(self.folder)
+        return checkpoint.latest(self.folder)
 
     def _trainer(self, gates: Gates, problems: list[Problem]) -> GateTrainer:
         config = self.config

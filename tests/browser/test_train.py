@@ -132,3 +132,18 @@ def test_a_setting_out_of_bounds_gets_one_clear_line(page: Page, db: Database) -
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator(".toast-body")).to_contain_text("Learning rate")
     assert not Jobs(db).active()
+
+
+def test_the_form_says_what_memory_it_needs_and_start_refuses_too_much(
+    page: Page, db: Database
+) -> None:
+    page.goto("/train")
+    expect(page.locator("#memory")).to_contain_text("48 rows at once", timeout=60_000)
+    page.get_by_role("button", name="Advanced").click()
+    page.locator("#train-prompts_per_step input").fill("1024")
+    page.locator("#train-max_new_tokens input").fill("32768")
+    page.locator("#train-rows_at_once input").fill("4096")
+    expect(page.locator("#memory")).to_contain_text("Out of memory before it starts")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator(".toast-body")).to_contain_text("Out of memory before it starts")
+    assert not Jobs(db).active()

@@ -1,0 +1,1 @@
+"""A training as a Hugging Face Job: what runs there, what follows it here, and their lines."""

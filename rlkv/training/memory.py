@@ -1,0 +1,280 @@
+"""Memory planned before a training starts: what it needs, what is free, how many rows fit.
+
+The need is computed from the model's shape alone, without weights. Constants were fitted to peaks
+measured with `rlkv.benchmark.memory` on the CPU (docs/cluster.md has the table); a GPU with its
+leaner kernels stays below.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from transformers import AutoModelForCausalLM, PreTrainedConfig
+
+from rlkv.errors import UserError
+from rlkv.models import EMBEDDED, default_device, default_dtype, dtype_named, read_config
+from rlkv.training import ranks
+from rlkv.training.cgroups import room_in_cgroups
+from rlkv.training.config import TrainConfig
+
+PROCESS_ON_CPU = 720_000_000
+"""Python with torch, transformers and TRL loaded, and what torch takes at its first backward."""
+PROCESS_ON_GPU = 900_000_000
+"""CUDA's context and libraries."""
+RESERVE = 0.05
+"""Share of the free memory that is left alone: other programs move, and heaps have holes."""
+GGUF_LOADING = 1.65
+"""Peak while a quantised file is read, over the weights it becomes."""
+PROMPT_TOKENS = {"tracing": 48}
+"""Longest prompts of the tasks, chat template included; others are taken for `OTHER_PROMPT`."""
+OTHER_PROMPT = 512
+TEMPLATE_TOKENS = 40
+"""What the chat templates of pretrained models add; that of the embedded model is counted in."""
+TILE_TOKENS, TILE_WORDS = 4096, 32768
+"""TRL computes log-probabilities in tiles of so many tokens and words of the vocabulary."""
+TILE_COPIES = 11
+"""float32 copies of a tile that are alive at once, without Triton."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model decides how much memory its training takes."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    inner: int
+    """Width of the feed-forward layer, times the experts that a token visits."""
+    query: int
+    """Query heads times head size."""
+    cached: int
+    """Numbers cached per token over all layers."""
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that one process needs at its worst moment, by part."""
+
+    process: int
+    weights: int
+    rollout: int
+    """KV cache and scores while answers are drawn."""
+    activations: int
+    """Kept for the gradient of the gates, which passes through all frozen layers."""
+    logits: int
+    """Tiles of log-probabilities, in float32."""
+    loading: int
+    """Beyond the weights while they are read; over before training begins."""
+
+    @property
+    def total(self) -> int:
+        loss = self.activations + self.logits
+        return self.process + self.weights + max(self.loading, self.rollout, loss)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that fits."""
+
+    rows: int
+    """In one forward pass of one process."""
+    need: int
+    free: int
+    where: str
+
+    def sentence(self) -> str:
+        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        return (
+            f"Needs about {gigabytes(self.need)} of {gigabytes(self.free)} free {self.where}; "
+            f"{rows} at once."
+        )
+
+
+def estimate(config: TrainConfig, shape: Shape, rows: int) -> Need:
+    """What one process needs with `rows` answers in one forward pass."""
+    device, dtype = _target(config)
+    size = dtype.itemsize
+    prompt = PROMPT_TOKENS.get(config.task, OTHER_PROMPT)
+    if config.model != EMBEDDED and not config.model.startswith("random:"):
+        prompt += TEMPLATE_TOKENS
+    length = prompt + config.max_new_tokens
+    tokens = rows * length
+    # Kept per token and layer: two normalised inputs, gate, activation and product of the
+    # feed-forward layer, and queries, keys, values and outputs of both attention branches. Below
+    # the first gate nothing has a gradient, so one layer keeps only half.
+    a_layer = 3 * shape.inner + 2 * shape.hidden + 8 * shape.query
+    tile = min(tokens, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
+    copies = TILE_COPIES if device == "cpu" else 2
+    gguf = config.model.endswith(".gguf")
+    weights = shape.parameters * size
+    return Need(
+        process=PROCESS_ON_CPU if device == "cpu" else PROCESS_ON_GPU,
+        weights=weights,
+        rollout=tokens * shape.cached * size * 2 + 6 * rows * shape.vocabulary * 4,
+        activations=math.ceil(tokens * (shape.layers - 0.5) * a_layer * size),
+        logits=tile * 4 * copies,
+        loading=math.ceil((GGUF_LOADING - 1 if gguf else 0.25) * weights),
+    )
+
+
+def plan(config: TrainConfig, *, free: int | None = None, processes: int | None = None) -> Plan:
+    """The largest number of rows at once that fits, or the one that was asked for.
+
+    Args:
+        free: bytes for one process; what is free here if None.
+        processes: that share this machine's memory; those of the settings if None.
+
+    Raises:
+        UserError: if nothing fits, or not what was asked for, with what to change.
+    """
+    processes = processes or config.processes
+    device, _ = _target(config)
+    shape = read_shape(config.model)
+    free = available(device, processes) if free is None else free
+    batch = config.prompts_per_step * config.samples_per_prompt // processes
+    where = "memory" if device == "cpu" else "GPU memory"
+    choices = [min(config.rows_at_once, batch)] if config.rows_at_once else divisors(batch)
+    for rows in choices:
+        need = estimate(config, shape, rows).total
+        if need <= free:
+            return Plan(rows, need, free, where)
+    rows = choices[-1]
+    need = estimate(config, shape, rows).total
+    advice = "fewer rows at once, " if rows > 1 else ""
+    raise UserError(
+        f"Out of memory before it starts: {rows} rows at once of {config.model} need about "
+        f"{gigabytes(need)} and {gigabytes(free)} {where} is free for each process: choose "
+        f"{advice}a shorter answer or a smaller model."
+    )
+
+
+def planned(config: TrainConfig) -> tuple[TrainConfig, Plan]:
+    """The settings with the rows at once filled in, in the process that will do the work.
+
+    Raises:
+        UserError: as `plan`.
+    """
+    device, _ = _target(config)
+    free = available(device, max(config.processes, _ranks_here()), inside=True)
+    result = plan(config, free=free, processes=ranks.world())
+    return config.model_copy(update={"rows_at_once": result.rows}), result
+
+
+def line(config: TrainConfig) -> str:
+    """One sentence for the form; never raises a UserError, loads nothing, asks no network."""
+    if config.where != "here":
+        return "Runs as a Hugging Face Job, which looks at its own memory."
+    if not on_disk(config.model):
+        return "Memory: can't tell before the model is downloaded."
+    try:
+        return plan(config).sentence()
+    except UserError as error:
+        return str(error)
+
+
+def refuse_what_cannot_fit(config: TrainConfig) -> None:
+    """Raises UserError, as `plan`, if it is certain without the network that memory won't do.
+
+    Where the model is not on disk, the job itself looks again, before it loads anything.
+    """
+    if config.where == "here" and on_disk(config.model):
+        plan(config)
+
+
+def divisors(batch: int) -> list[int]:
+    """Rows at once that share a batch evenly, the most first."""
+    return [rows for rows in range(max(batch, 1), 0, -1) if batch % rows == 0]
+
+
+def gigabytes(count: int) -> str:
+    """Bytes for people: GB with one digit, MB below one GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def available(device: str, processes: int = 1, *, inside: bool = False) -> int:
+    """Bytes that one of `processes` on this machine may take; a small reserve is kept back.
+
+    `inside`: asked by a process that will do the work, so what it holds already counts too.
+    """
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info()
+        return int(free * (1 - RESERVE)) + (PROCESS_ON_GPU if inside else 0)
+    free = min(psutil.virtual_memory().available, room_in_cgroups())
+    own = psutil.Process().memory_info().rss if inside else 0
+    return max(int(free * (1 - RESERVE)), 0) // processes + own
+
+
+def on_disk(ref: str) -> bool:
+    """Whether a model's configuration can be read without the network."""
+    if ref == EMBEDDED or ref.startswith("random:") or Path(ref).expanduser().exists():
+        return True
+    try:
+        return isinstance(try_to_load_from_cache(ref, "config.json"), str)
+    except HFValidationError:
+        return True  # no id at all: reading it says so at once
+
+
+def read_shape(ref: str) -> Shape:
+    """A model's shape from its configuration, no weights.
+
+    Raises:
+        UserError: if there is no such model or it can't be served.
+    """
+    path = Path(ref).expanduser()
+    return _read_shape(ref, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@functools.lru_cache(maxsize=32)
+def _read_shape(ref: str, changed: int) -> Shape:
+    config, layout = read_config(ref)
+    decoder = config.get_text_config(decoder=True)
+    layers = layout.layers
+    return Shape(
+        parameters=_parameters(config),
+        layers=len(layers),
+        hidden=decoder.hidden_size,
+        inner=_inner_width(decoder),
+        query=max(layer.kv_heads * layer.group * layer.head_dim for layer in layers),
+        cached=sum(2 * layer.kv_heads * layer.head_dim for layer in layers),
+        vocabulary=decoder.vocab_size,
+    )
+
+
+def _parameters(config: PreTrainedConfig) -> int:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return int(sum(parameter.numel() for parameter in model.parameters()))
+
+
+def _inner_width(decoder: PreTrainedConfig) -> int:
+    """Feed-forward numbers of one token in one layer."""
+
+    def first(*names: str) -> Any:
+        return next((v for v in (getattr(decoder, n, None) for n in names) if v), None)
+
+    width = first("intermediate_size", "ffn_dim", "n_inner") or 4 * decoder.hidden_size
+    experts = first("num_experts_per_tok", "top_k_experts") or 0
+    if not experts:
+        return int(width)
+    return max(int(width), int((first("moe_intermediate_size") or width) * experts))
+
+
+def _target(config: TrainConfig) -> tuple[str, torch.dtype]:
+    device = default_device() if config.device == "auto" else config.device
+    kind = "cpu" if device in ("cpu", "mps") else device
+    dtype = default_dtype(kind) if config.dtype == "auto" else dtype_named(config.dtype)
+    return kind, dtype
+
+
+def _ranks_here() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
