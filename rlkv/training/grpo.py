@@ -29,7 +29,7 @@ from rlkv.training import checkpoint, ranks
 from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
 from rlkv.training.divergence import require_finite
-from rlkv.training.hardening import harden
+from rlkv.training.hardening import harden, settle
 from rlkv.training.penalty import penalty_weight
 from rlkv.training.sampler import Sampler
 
@@ -185,7 +185,7 @@ class _GateCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._require_finite(self.gates.values.detach(), "gate", args, state)
-        self.gates.clamp_()
+        settle(self.gates)
 
     def _require_finite(
         self, values: torch.Tensor, what: str, args: TrainingArguments, state: TrainerState

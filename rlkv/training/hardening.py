@@ -6,20 +6,47 @@ Ours, not the paper's; docs/results.md compares the ways.
 
 from __future__ import annotations
 
+import torch
+
 from rlkv.gates import Gates
 from rlkv.masks import kept_count
 from rlkv.training.config import TrainConfig
 
 BEGIN, END = 0.2, 0.74
-"""Shares of the steps between which gates harden: soft before, as hard as they get after."""
+"""Shares of the steps between which the mix sharpens."""
 SHARPEST = 8.0
+SHRUNK = 0.6
+"""Share of the steps after which straight-through gates act at the sparsity aimed for."""
 
 
 def harden(gates: Gates, config: TrainConfig, step: int) -> None:
     """Sets how the gates act in the step after `step` steps were made."""
-    begin, end = BEGIN * config.steps, END * config.steps
-    progress = min(max((step - begin) / (end - begin), 0.0), 1.0)
     if config.hardening == "anneal":
+        progress = _progress(step, BEGIN * config.steps, END * config.steps)
         gates.sharpness = 1.0 + (SHARPEST - 1.0) * progress
+        # Sharpened around the cut of the mask aimed for: around 0.5, gates that had not fallen
+        # that far would all act as 1, and learn nothing any more.
+        gates.centre = 0.5 + (_cut(gates, config.target_sparsity) - 0.5) * progress
     elif config.hardening == "straight-through":
+        progress = _progress(step, 0.0, SHRUNK * config.steps)
         gates.kept = kept_count(gates.values.numel(), config.target_sparsity * progress)
+
+
+def settle(gates: Gates) -> None:
+    """After an optimiser step: the values are in [0, 1], and share out what a mask may keep."""
+    gates.clamp_()
+    if gates.kept is not None:
+        # The sparsity is given, so there is nothing to press for: a common fall of all gates
+        # would only end with all of them at 0, where none is better than another.
+        gates.balance_(gates.kept / gates.values.numel())
+
+
+def _progress(step: int, begin: float, end: float) -> float:
+    return min(max((step - begin) / (end - begin), 0.0), 1.0)
+
+
+def _cut(gates: Gates, sparsity: float) -> float:
+    """The value between the kept heads' and the others' at a sparsity."""
+    ordered = torch.sort(gates.values.detach().flatten(), descending=True).values
+    kept = kept_count(len(ordered), sparsity)
+    return float(ordered[max(kept - 1, 0)] + ordered[min(kept, len(ordered) - 1)]) / 2
