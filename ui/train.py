@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from rlkv.tasks import TASKS
 from rlkv.training.cloning import carried_over
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.worker import create
@@ -23,21 +21,18 @@ from storage.errors import StorageError
 from storage.jobs import Job
 from storage.supervisor import ensure_running
 from ui import job_view
-from ui.components.config_form import fields, read
+from ui.components.config_form import read
 from ui.components.curves import LEGEND as CURVES_LEGEND
 from ui.components.header import header, html, section, title
 from ui.components.heatmap import LEGEND
 from ui.components.job_list import job_list, job_list_view
-from ui.components.memory_line import refuse_what_cannot_fit, watch_memory
-from ui.engine import MODEL
+from ui.components.memory_line import refuse_what_cannot_fit
 from ui.events import PRIVATE, QUIET
 from ui.job_files import JobFiles, job_files, wire_files
+from ui.job_form import NAMES, JobForm, filled, job_form, wire_form
 from ui.messages import refusal, told
 from ui.studio import Studio
 
-MAIN = ["model", "task", "steps", "penalty", "seed"]
-REST = [name for name in TrainConfig.model_fields if name not in MAIN]
-NAMES = MAIN + REST
 SHOW_JOB = """() => {
   const job = document.querySelector('#live [data-job]');
   if (job) rlkvAddress('job', job.dataset.job);
@@ -54,10 +49,7 @@ Seen = tuple[str | None, int, str]
 class Parts:
     """The page's components that events write to."""
 
-    values: list[Any]
-    command: gr.HTML
-    memory: gr.HTML
-    start: gr.Button
+    form: JobForm
     seen: gr.State
     jobs: gr.HTML
     top: gr.HTML
@@ -71,7 +63,6 @@ class Parts:
     facts: gr.HTML
     files: JobFiles
     origin: gr.State
-    origin_note: gr.HTML
 
     def live(self) -> list[Any]:
         """What the clock repaints."""
@@ -95,7 +86,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             with gr.Column(elem_classes="card"):
-                values, command, memory, start, origin_note = _form(studio)
+                form = job_form(studio.settings.may_train)
             with gr.Column(elem_classes="card flush"):
                 section("Jobs")
                 jobs = job_list_view("jobs")
@@ -118,28 +109,11 @@ def build(studio: Studio, app: gr.Blocks) -> None:
                 facts = html(elem_id="facts")
                 files = job_files()
     parts = Parts(
-        values, command, memory, start, gr.State(None), jobs, top, plot, curves, log, stop, resume,
-        clone, about, facts, files, gr.State(None), origin_note,
+        form, gr.State(None), jobs, top, plot, curves, log, stop, resume,
+        clone, about, facts, files, gr.State(None),
     )  # fmt: skip
     _wire(studio, app, parts)
     wire_files(studio, files, parts.seen)
-
-
-def _form(studio: Studio) -> tuple[list[Any], gr.HTML, gr.HTML, gr.Button, gr.HTML]:
-    choices = {"model": [MODEL], "task": list(TASKS)}
-    section("New job", "The defaults take about five minutes on two CPU cores.")
-    origin_note = html(elem_id="origin")
-    with gr.Row(elem_classes="fields"):
-        main = fields(TrainConfig, MAIN, choices=choices, prefix="train-")
-    with gr.Accordion("Advanced", open=False), gr.Row(elem_classes="fields"):
-        rest = fields(TrainConfig, REST, prefix="train-")
-    start = gr.Button(
-        "Start", variant="primary", elem_id="start", interactive=studio.settings.may_train
-    )
-    memory = html(elem_id="memory")
-    with gr.Accordion("As a command line", open=False):
-        command = html(_command({}), elem_id="command")
-    return main + rest, command, memory, start, origin_note
 
 
 def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
@@ -181,25 +155,22 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
         with told():
             job = studio.jobs.get(_chosen(seen))
         values, notes = carried_over(job.params)
-        return [job.id, _origin(job, notes), *_filled(values)]
-
-    def command(*values: Any) -> str:
-        return _command(read(TrainConfig, NAMES, values))
+        return [job.id, _origin(job, notes), *filled(values)]
 
     app.load(opened, None, p.live(), **QUIET)
     gr.Timer(1.0).tick(ticked, p.seen, p.live(), **QUIET)
     p.jobs.open(picked, None, p.live(), **QUIET)
-    p.start.click(start, [p.origin, *p.values], p.live(), trigger_mode="once", **PRIVATE).success(
+    given = [p.origin, *p.form.values]
+    p.form.start.click(start, given, p.live(), trigger_mode="once", **PRIVATE).success(
         None, None, None, js=SHOW_JOB,
         api_visibility="private",
     )  # fmt: skip
     p.stop.click(stop, p.seen, p.live(), **PRIVATE)
     p.resume.click(resume, p.seen, p.live(), **PRIVATE)
-    p.clone.click(clone, p.seen, [p.origin, p.origin_note, *p.values], **PRIVATE).success(
+    p.clone.click(clone, p.seen, [p.origin, p.form.note, *p.form.values], **PRIVATE).success(
         None, None, None, js=SHOW_FORM, api_visibility="private"
     )
-    gr.on([v.change for v in p.values], command, p.values, p.command, **QUIET)
-    watch_memory(NAMES, p.values, p.memory)
+    wire_form(p.form)
 
 
 # --- actions ------------------------------------------------------------------------------
@@ -221,11 +192,6 @@ def _origin(job: Job, notes: list[str]) -> str:
         f'<p class="note">Settings of “{escape(job.title)}”. Change what you like, then press '
         f"Start.{rest}</p>"
     )
-
-
-def _filled(values: dict[str, Any]) -> list[Any]:
-    """The form's fields: these values, and the defaults for the rest."""
-    return [values.get(name, TrainConfig.model_fields[name].default) for name in NAMES]
 
 
 def _request_key(studio: Studio, params: dict[str, Any]) -> str:
@@ -256,22 +222,6 @@ def _default_job(studio: Studio, asked: str | None) -> str | None:
         return max(active, key=lambda job: job.created_at).id
     newest = studio.jobs.list(1)
     return newest[0].id if newest else None
-
-
-def _command(values: dict[str, Any]) -> str:
-    """The same job by hand; only what differs from the defaults, beside the main settings."""
-    words = ["python", "-m", "rlkv", "train"]
-    for name in NAMES:
-        default = TrainConfig.model_fields[name].default
-        value = values.get(name, default)
-        if name not in MAIN and value == default:
-            continue
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", str(value)]
-    return f'<div class="cli">{escape(shlex.join([*words, "--out", "my-mask"]))}</div>'
 
 
 # --- what is on screen --------------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_a_killed_server_does_not_lose_the_job(
 
 def test_a_setting_out_of_bounds_gets_one_clear_line(page: Page, db: Database) -> None:
     page.goto("/train")
-    page.get_by_role("button", name="Advanced").click()
+    page.get_by_role("button", name="More settings").click()
     page.locator("#train-learning_rate input").fill("7")
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator(".toast-body")).to_contain_text("Learning rate")
@@ -139,11 +139,26 @@ def test_the_form_says_what_memory_it_needs_and_start_refuses_too_much(
 ) -> None:
     page.goto("/train")
     expect(page.locator("#memory")).to_contain_text("48 rows at once", timeout=60_000)
-    page.get_by_role("button", name="Advanced").click()
+    page.get_by_role("button", name="More settings").click()
     page.locator("#train-prompts_per_step input").fill("1024")
     page.locator("#train-max_new_tokens input").fill("32768")
     page.locator("#train-rows_at_once input").fill("4096")
     expect(page.locator("#memory")).to_contain_text("Out of memory before it starts")
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator(".toast-body")).to_contain_text("Out of memory before it starts")
+    assert not Jobs(db).active()
+
+
+def test_a_preset_fills_the_form_and_keeps_the_model(page: Page, db: Database) -> None:
+    page.goto("/train")
+    page.get_by_role("button", name="More settings").click()
+    page.get_by_role("button", name="As a command line").click()
+    page.get_by_label("Paper").check()
+    expect(page.locator("#train-steps input")).to_have_value("185")
+    expect(page.locator("#train-task input")).to_have_value("deepscaler")
+    expect(page.locator("#train-model input")).to_have_value("tracer")
+    expect(page.locator("#preset")).to_contain_text("published constants")
+    expect(page.locator("#command")).to_contain_text("--no-elimination")
+    page.get_by_label("Quick").check()
+    expect(page.locator("#train-steps input")).to_have_value("150")
     assert not Jobs(db).active()
