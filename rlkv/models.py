@@ -172,18 +172,11 @@ def load_model(
         source, options = _source(ref)
         try:
             # A packed weight would need a kernel, and could not carry the gates' gradient.
-            packed = "gguf_file" in options
-            weights: dict[str, Any] = (
-                {"quantization_config": GgufConfig(dequantize=True)}
-                if packed
-                else {"use_safetensors": True}
-            )
+            weights: dict[str, Any] = {"use_safetensors": True}
+            if "gguf_file" in options:
+                weights = {"quantization_config": GgufConfig(dequantize=True)}
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **options)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
-            if "gguf_file" in options:
-                model.is_quantized = (
-                    False  # its weights are plain numbers now, so it can be trained
-                )
         except (OSError, ValueError) as error:
             raise UserError(f"'{ref}' can't be loaded: {_first_line(error)}") from error
     model.name_or_path = ref

@@ -23,16 +23,17 @@ from rlkv.gates import Gates
 ROWS = 32
 TRIED = 3
 """Candidates that are really removed and measured, of those that a gradient calls cheapest."""
-SHARE = 16
-"""Of n kept heads n // 16 go at a time while that is more than one: large models have hundreds."""
+SHARE = 12
+"""Of n kept heads n // 12 go at a time while that is more than one: large models have hundreds."""
 EASY = 0.001
 """Loss (nats a token) that several heads together may add, by the gradient's guess and in truth,
 to be removed at once."""
 AMONG = 0.25
 """Share of all heads, the lowest gates of those still kept, that come into question at a time."""
 AT_LEAST = 6
-LOST = 0.01
-"""Mean likelihood of a whole answer below which the remaining heads are ranked by their gates."""
+LOST = 0.05
+"""Share of the full cache's likelihood of a whole answer below which nothing is left to tell: the
+remaining heads are ranked by their gates."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,13 @@ def eliminate(
     judge = _Judge(model, gates, _batches(texts, rows_at_once or ROWS, model.device))
     kept = torch.ones_like(learned, dtype=torch.bool)
     removed: list[int] = []
+    likely_at_first = 0.0
     try:
         with gates.plain():
             while kept.sum() > 1 and progress(len(removed), kept.numel()):
                 look = judge.look(kept)
-                if look.likely < LOST:
+                likely_at_first = likely_at_first or look.likely
+                if look.likely < LOST * likely_at_first:
                     break
                 candidates = _candidates(kept, look.worth, learned)
                 gone = _easy(judge, kept, look, candidates) or _next(judge, kept, candidates)
