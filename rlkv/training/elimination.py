@@ -23,8 +23,8 @@ from rlkv.gates import Gates
 ROWS = 32
 TRIED = 3
 """Candidates that are really removed and measured, of those that a gradient calls cheapest."""
-SHARE = 12
-"""Of n kept heads n // 12 go at a time while that is more than one: large models have hundreds."""
+FEW, SHARE = 24, 4
+"""A quarter of the kept heads beyond two dozen goes at a time: large models have hundreds."""
 EASY = 0.001
 """Loss (nats a token) that several heads together may add, by the gradient's guess and in truth,
 to be removed at once."""
@@ -101,7 +101,7 @@ def _easy(judge: _Judge, kept: torch.Tensor, look: _Look, candidates: list[int])
 
 def _next(judge: _Judge, kept: torch.Tensor, candidates: list[int]) -> list[int]:
     """Several by the gradient's guess while many are left; then the one that costs least."""
-    several = int(kept.sum()) // SHARE
+    several = (int(kept.sum()) - FEW) // SHARE
     if several > 1:
         return candidates[:several]
     tried = candidates[:TRIED]

