@@ -30,8 +30,8 @@ class Gates(nn.Module):
 
     What acts in attention is not always the value itself (`rlkv.training.hardening`):
 
-    - `sharpness` k anneals the mix toward binary: `clamp(0.5 + k (a - centre), 0, 1)`. With
-      k = 1 and the centre at 0.5 it is the published method.
+    - `sharpness` k anneals the mix toward binary: `clamp(0.5 + k (a - 0.5), 0, 1)`. With k = 1
+      it is the published method.
     - `kept` n, if given, makes the n highest gates act as 1 and the others as 0, while gradients
       go straight through to the values.
     """
@@ -40,7 +40,7 @@ class Gates(nn.Module):
         super().__init__()
         self.values = nn.Parameter(torch.ones(layers, kv_heads, dtype=torch.float32))
         self.window = StreamingWindow(sink, recent)
-        self.sharpness, self.centre = 1.0, 0.5
+        self.sharpness = 1.0
         self.kept: int | None = None
         self.enabled = True
         self._held: torch.Tensor | None = None
@@ -52,9 +52,9 @@ class Gates(nn.Module):
         if self.kept is not None:
             hard = self.highest(self.kept).to(self.values.dtype)
             return hard + (self.values - self.values.detach())  # exactly 0 or 1
-        if self.sharpness == 1.0 and self.centre == 0.5:
+        if self.sharpness == 1.0:
             return self.values
-        return (0.5 + self.sharpness * (self.values - self.centre)).clamp(0.0, 1.0)
+        return (0.5 + self.sharpness * (self.values - 0.5)).clamp(0.0, 1.0)
 
     def highest(self, count: int) -> torch.Tensor:
         """bool `[layers, kv_heads]`: the `count` highest values; ties fall by (layer, head)."""
@@ -87,12 +87,12 @@ class Gates(nn.Module):
     @contextmanager
     def plain(self) -> Iterator[None]:
         """Within it the values themselves act, not hardened."""
-        before = self.sharpness, self.centre, self.kept
-        self.sharpness, self.centre, self.kept = 1.0, 0.5, None
+        before = self.sharpness, self.kept
+        self.sharpness, self.kept = 1.0, None
         try:
             yield
         finally:
-            self.sharpness, self.centre, self.kept = before
+            self.sharpness, self.kept = before
 
     @contextmanager
     def held(self) -> Iterator[None]:

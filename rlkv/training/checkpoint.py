@@ -16,8 +16,10 @@ GATES_FILE = "gates.safetensors"
 _COMPLETE = "complete"
 
 
-def save_gates(gates: Gates, folder: Path) -> None:
+def save_gates(gates: Gates, folder: Path, largest_gap: float = 0.0) -> None:
     """Writes the gates `[layers, kv_heads]` into a checkpoint folder.
+
+    `largest_gap` is what the job has seen of it so far (`GateTrainer.largest_gap`).
 
     Raises:
         ValueError: if a gate is not a finite number; whoever trains has to look before.
@@ -25,16 +27,19 @@ def save_gates(gates: Gates, folder: Path) -> None:
     if not torch.isfinite(gates.values).all():
         raise ValueError("a gate is not a finite number; nothing was written")
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"gates": gates.values.detach().cpu().contiguous()}, folder / GATES_FILE)
+    values = gates.values.detach().cpu().contiguous()
+    gap = torch.tensor(largest_gap, dtype=torch.float64)
+    save_file({"gates": values, "largest_gap": gap}, folder / GATES_FILE)
 
 
-def load_gates(gates: Gates, folder: Path) -> None:
-    """Reads them back.
+def load_gates(gates: Gates, folder: Path) -> float:
+    """Reads them back; returns the largest gap seen until then.
 
     Raises:
         UserError: if the checkpoint is of a model of another shape.
     """
-    values = load_file(folder / GATES_FILE)["gates"]
+    saved = load_file(folder / GATES_FILE)
+    values = saved["gates"]
     if values.shape != gates.values.shape:
         raise UserError(
             f"The checkpoint has gates {tuple(values.shape)}, the model needs "
@@ -42,6 +47,7 @@ def load_gates(gates: Gates, folder: Path) -> None:
         )
     with torch.no_grad():
         gates.values.copy_(values)
+    return float(saved.get("largest_gap", torch.tensor(0.0)))
 
 
 def mark_complete(folder: Path) -> None:

@@ -143,10 +143,11 @@ class GateTrainer(GRPOTrainer):
     # --- checkpoints: gates instead of weights --------------------------------------------
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        checkpoint.save_gates(self.gates, Path(output_dir or self.args.output_dir))
+        folder = Path(output_dir or self.args.output_dir)
+        checkpoint.save_gates(self.gates, folder, self.largest_gap)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        checkpoint.load_gates(self.gates, Path(resume_from_checkpoint))
+        self.largest_gap = checkpoint.load_gates(self.gates, Path(resume_from_checkpoint))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

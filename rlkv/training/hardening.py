@@ -6,8 +6,6 @@ Ours, not the paper's; docs/results.md compares the ways.
 
 from __future__ import annotations
 
-import torch
-
 from rlkv.gates import Gates
 from rlkv.masks import kept_count
 from rlkv.training.config import TrainConfig
@@ -24,9 +22,8 @@ def harden(gates: Gates, config: TrainConfig, step: int) -> None:
     if config.hardening == "anneal":
         progress = _progress(step, BEGIN * config.steps, END * config.steps)
         gates.sharpness = 1.0 + (SHARPEST - 1.0) * progress
-        # Sharpened around the cut of the mask aimed for: around 0.5, gates that had not fallen
-        # that far would all act as 1, and learn nothing any more.
-        gates.centre = 0.5 + (_cut(gates, config.target_sparsity) - 0.5) * progress
+        # Around 0.5 and not around the cut of the mask aimed for: forced to a sparsity that the
+        # ranking is not good enough for yet, the reward dies and nothing is learned any more.
     elif config.hardening == "straight-through":
         progress = _progress(step, 0.0, SHRUNK * config.steps)
         gates.kept = kept_count(gates.values.numel(), config.target_sparsity * progress)
@@ -43,10 +40,3 @@ def settle(gates: Gates) -> None:
 
 def _progress(step: int, begin: float, end: float) -> float:
     return min(max((step - begin) / (end - begin), 0.0), 1.0)
-
-
-def _cut(gates: Gates, sparsity: float) -> float:
-    """The value between the kept heads' and the others' at a sparsity."""
-    ordered = torch.sort(gates.values.detach().flatten(), descending=True).values
-    kept = kept_count(len(ordered), sparsity)
-    return float(ordered[max(kept - 1, 0)] + ordered[min(kept, len(ordered) - 1)]) / 2

@@ -34,20 +34,6 @@ def test_the_mask_of_straight_through_shrinks_to_the_target() -> None:
     assert kept[60:] == [8] * 40  # 32 - ceil(0.75 * 31)
 
 
-def test_sharpened_gates_end_as_the_mask_aimed_for() -> None:
-    """Wherever the values lie: these have hardly fallen yet."""
-    config = make_config({"steps": 100, "hardening": "anneal", "target_sparsity": 0.75})
-    gates = Gates(4, 8, 4, 16)
-    with torch.no_grad():
-        gates.values.copy_(torch.linspace(0.7, 1.0, 32).view(4, 8))
-    harden(gates, config, 10)
-    assert gates.effective() is gates.values
-    harden(gates, config, 80)
-    acting = gates.effective()
-    assert torch.equal(acting > 0.5, gates.highest(8))
-    assert acting.min() == 0
-
-
 def test_straight_through_gates_share_out_what_may_be_kept() -> None:
     gates = Gates(4, 8, 4, 16)
     torch.manual_seed(0)

@@ -112,13 +112,15 @@ def test_the_model_is_bit_identical_after_training() -> None:
 def test_a_stopped_job_resumes_exactly(tmp_path: Path) -> None:
     config = make_config({**SMALL, "eval_problems": 0})
     whole, stopped, resumed = Log(), Log(stop_after=3), Log()
-    train(config, tmp_path / "whole", whole)
+    unbroken = train(config, tmp_path / "whole", whole)
     half = train(config, tmp_path / "parts", stopped)
     assert list(stopped.steps) == [1, 2, 3]
     assert half.info["steps_done"] == 3
     assert "(3 of 6 steps)" in half.name
-    train(config, tmp_path / "parts", resumed)
+    mask = train(config, tmp_path / "parts", resumed)
     assert resumed.resumed_after == [3]
+    assert mask.info == unbroken.info
+    assert np.array_equal(mask.scores, unbroken.scores)
     assert list(resumed.steps) == [4, 5, 6]
     for step in (4, 5, 6):
         assert np.array_equal(resumed.gates[step], whole.gates[step])
