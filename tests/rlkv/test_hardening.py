@@ -45,8 +45,8 @@ def test_straight_through_gates_share_out_what_may_be_kept() -> None:
     gates.kept = 8
     settle(gates)
     assert float(gates.values.detach().mean()) == pytest.approx(0.25, abs=1e-5)
-    above = gates.values > 0
-    assert torch.equal(gates.values[above].argsort(), order[above].argsort())
+    shift = gates.values.detach() - order.clamp(0, 1)
+    assert torch.allclose(shift, shift[0, 0].expand(4, 8), atol=1e-6)  # nobody is favoured
 
 
 def test_without_hardening_the_values_themselves_act() -> None:
