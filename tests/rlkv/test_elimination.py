@@ -6,6 +6,7 @@ from rlkv import gates as gates_module
 from rlkv.generation import prompt_ids
 from rlkv.models import load_model
 from rlkv.tasks import get_task
+from rlkv.training import elimination
 from rlkv.training.elimination import Text, _batches, _Judge, eliminate
 from rlkv.training.self_distillation import attempt
 
@@ -36,7 +37,6 @@ def test_the_loss_is_that_of_the_answers_alone(setting) -> None:
     likely = np.mean([torch.exp(-row.sum()).item() for row in losses])
     assert judge.loss(kept) == pytest.approx(expected, rel=1e-4)
     look = judge.look(kept)
-    assert look.loss == pytest.approx(expected, rel=1e-4)
     assert look.likely == pytest.approx(likely, rel=1e-4)
 
 
@@ -53,11 +53,13 @@ def test_the_guess_is_the_slope_of_the_loss(setting) -> None:
     assert slope == pytest.approx(float(look.worth[layer, head]), rel=0.3)
 
 
-def test_ranks_beat_the_reversed_ones_and_gates_are_left_alone(setting) -> None:
+def test_ranks_beat_the_reversed_ones_and_gates_are_left_alone(
+    setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, gates, texts = setting
-    torch.manual_seed(0)
+    monkeypatch.setattr(elimination, "AMONG", 1.0)  # every head comes into question
     with torch.no_grad():
-        gates.values.uniform_(0.45, 0.55)  # a ranking that says nothing
+        gates.values.fill_(0.5)  # a ranking that says nothing
     before = gates.values.detach().clone()
     seen: list[tuple[int, int]] = []
 
@@ -84,10 +86,10 @@ def test_ended_early_the_rest_is_ranked_by_gates(setting) -> None:
 
 
 def test_only_low_gates_come_into_question(setting) -> None:
-    """The learned gates decide who may go: the eight lowest of thirty-two at first."""
+    """The learned gates decide who may go: the four lowest of thirty-two at first."""
     model, gates, texts = setting
     values = torch.ones(32)
-    low = [3, 7, 11, 15, 19, 23, 27, 31]
+    low = [3, 11, 19, 27]
     values[low] = 0.1
     with torch.no_grad():
         gates.values.copy_(values.view(4, 8))
