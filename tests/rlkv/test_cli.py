@@ -34,7 +34,7 @@ def test_train_writes_a_mask_and_a_job_row(
     out = tmp_path / "out"
     options = (
         "--steps 3 --prompts-per-step 2 --samples-per-prompt 2 --problems 6 --eval-problems 4"
-        " --seed 5 --no-hardening --max-new-tokens 96"
+        " --seed 5 --hardening none --max-new-tokens 96"
     )
     result = run(
         capsys, "train", "--model", "tracer", "--task", "tracing", "--preset", "quick",

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,15 +39,16 @@ def test_a_job_leaves_metrics_snapshots_events_and_a_mask(db: Database) -> None:
     assert [step for step, _ in series["reward"]] == [1, 2, 3, 4, 5, 6]
     assert [step for step, _ in metrics.snapshots(job.id)] == [1, 2, 3, 4, 5, 6]
     assert metrics.snapshot_shape(job.id) == (4, 8)
-    assert any("solved and kept" in event.text for event in metrics.events(job.id))
-    assert (job.phase, job.phase_total) == ("measuring", 4)
+    assert any(" are solved, " in event.text for event in metrics.events(job.id))
+    assert (job.phase, job.phase_total) == ("measuring", 12)
     assert job.versions["torch"] == torch.__version__
     assert job.versions["threads"] == torch.get_num_threads()
     assert {"rlkv", "python", "transformers", "trl", "system", "device"} <= set(job.versions)
     assert not (Jobs(db).folder(job.id) / "reserve").exists()
     (row,) = Masks(db).list(job_id=job.id)
     mask = HeadMask.from_record(row.to_record())
-    assert mask.scores.astype("<f4").tobytes() == metrics.snapshots(job.id)[-1][1]
+    gates = np.frombuffer(metrics.snapshots(job.id)[-1][1], "<f4").reshape(4, 8)
+    assert np.allclose(mask.info["gates"], gates, atol=1e-6)
 
 
 def test_a_users_mistake_ends_as_its_own_line(db: Database) -> None:
@@ -58,7 +60,7 @@ def test_a_users_mistake_ends_as_its_own_line(db: Database) -> None:
 
 def test_a_defect_is_named_and_traced(db: Database, caplog: pytest.LogCaptureFixture) -> None:
     job = held(db)
-    (Jobs(db).folder(job.id) / "problems.json").write_text("not json")
+    (Jobs(db).folder(job.id) / "pool.json").write_text("not json")
     job = run_job(db, job)
     assert (job.state, job.exit_code) == ("failed", 1)
     assert "JSONDecodeError" in job.message
