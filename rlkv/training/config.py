@@ -83,7 +83,7 @@ class TrainConfig(BaseModel):
         le=65_536,
     )
     hardening: Literal["none", "anneal", "straight-through"] = Field(
-        "anneal",
+        "none",
         title="Hardening",
         description="How gates become a binary mask while training: not at all (the paper), by "
         "sharpening them, or by training under the mask itself",

@@ -41,7 +41,7 @@ def test_train_writes_a_mask_and_a_job_row(
         "--out", str(out), *options.split(),
     )  # fmt: skip
     assert (result["state"], result["steps"], result["n"]) == ("done", 3, 4)
-    assert HeadMask.load(out).info["recipe"]["hardening"] is False
+    assert HeadMask.load(out).info["recipe"]["hardening"] == "none"
     db = open_database()
     job = Jobs(db).get(result["job"])
     db.close()

@@ -38,6 +38,7 @@ def check_mask(mask: HeadMask, problems: list[Problem]) -> None:
     random = sum(measured("tracer", m, problems) for m in drawn) / len(drawn)
     assert base >= 0.95
     assert measured("tracer", half, problems) >= 0.97 * base
+    assert measured("tracer", mask.at_sparsity(0.6), problems) >= 0.95 * base
     assert random <= base - 0.30
     assert measured("tracer", half.inverse(), problems) < random
 

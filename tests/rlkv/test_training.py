@@ -71,7 +71,7 @@ def test_penalty_weight_is_adaptive_with_a_cutoff(
 
 def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
     log = Log()
-    config = make_config({**SMALL, "seed": 1, "hard_every": 3})
+    config = make_config({**SMALL, "seed": 1, "hard_every": 3, "hardening": "anneal"})
     mask = train(config, tmp_path, log)
     assert list(log.phases) == ["sampling", "training", "elimination", "measuring"]
     assert log.phases["training"] == (6, 6)
