@@ -1,8 +1,13 @@
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from examples.sweep_masks import agreement, contenders, ranks_of
 from rlkv.masks import HeadMask
+
+SCRIPT = runpy.run_path(str(Path(__file__).parent.parent.parent / "examples" / "sweep_masks.py"))
+agreement, contenders, ranks_of = (SCRIPT[n] for n in ("agreement", "contenders", "ranks_of"))
 
 
 def test_every_row_keeps_the_same_number_of_heads() -> None:
