@@ -157,7 +157,7 @@ def load_model(
     Raises:
         UserError: if there is no such model or it can't be served, saying why.
     """
-    device = checked_device(device) if device and device != "auto" else default_device()
+    device = checked_device(device_named(device or "auto"))
     if isinstance(dtype, str):
         dtype = None if dtype == "auto" else dtype_named(dtype)
     dtype = dtype or default_dtype(device)
@@ -184,6 +184,11 @@ def load_model(
         tokenizer.pad_token = tokenizer.eos_token
     enable(model)
     return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def device_named(name: str) -> str:
+    """The device that a setting means: "auto" is the fastest at hand."""
+    return default_device() if name == "auto" else name
 
 
 def default_device() -> str:

@@ -243,15 +243,13 @@ def _spread_out(db: Database, job: Job) -> None:
     The ranks find the job held by this process, their parent.
     """
     from rlkv.training.config import make_config
-    from rlkv.training.launching import become_launcher, processes_wanted
+    from rlkv.training.launching import spread_out
 
     if job.is_terminal:
         return
     try:
         config = make_config(dict(job.params))
-        processes = processes_wanted(config)
-        if processes > 1:
-            become_launcher(config, processes, ["rlkv.worker", "--job", job.id])
+        spread_out(config, ["rlkv.worker", "--job", job.id])
     except UserError as error:
         Jobs(db).start(job.id)
         Jobs(db).finish(job.id, "failed", str(error), exit_code=2)

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from rlkv.tasks import TASKS
-from rlkv.training.config import PRESETS, TrainConfig
+from rlkv.training.config import PRESETS, TrainConfig, as_options
 from ui.components.config_form import fields, read
 from ui.components.header import html, section
 from ui.components.memory_line import watch_memory
@@ -104,15 +104,11 @@ def filled(values: dict[str, Any]) -> list[Any]:
 
 def command_line(values: dict[str, Any]) -> str:
     """The same job by hand; only what differs from the defaults, beside the main settings."""
-    words = ["python", "-m", "rlkv", "train"]
+    chosen = {}
     for name in NAMES:
         default = TrainConfig.model_fields[name].default
         value = values.get(name, default)
-        if name not in MAIN and value == default:
-            continue
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", str(value)]
+        if name in MAIN or value != default:
+            chosen[name] = value
+    words = ["python", "-m", "rlkv", "train", *as_options(chosen)]
     return f'<div class="cli">{escape(shlex.join([*words, "--out", "my-mask"]))}</div>'

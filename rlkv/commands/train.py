@@ -40,7 +40,7 @@ def train(options: argparse.Namespace) -> Result:
     """Runs a training in this process; it is a job like any other and shows in the app."""
     from rlkv.training import ranks
     from rlkv.training.config import TrainConfig, make_config
-    from rlkv.training.launching import become_launcher, processes_wanted
+    from rlkv.training.launching import spread_out
     from rlkv.training.memory import refuse_what_cannot_fit
     from rlkv.worker import run_here
 
@@ -54,9 +54,7 @@ def train(options: argparse.Namespace) -> Result:
         given = {**_settings_of(options.from_job, say), **given}
     config = make_config(given, options.preset)
     refuse_what_cannot_fit(config)
-    processes = processes_wanted(config)
-    if processes > 1:
-        become_launcher(config, processes, ["rlkv", *_arguments(options, given)])
+    spread_out(config, ["rlkv", *_arguments(options, given)])
     if not ranks.is_main():
         raise SystemExit(ranks.follow())
     ranks.watch_launcher()
@@ -91,13 +89,10 @@ def _settings_of(job_id: str, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _arguments(options: argparse.Namespace, given: dict[str, Any]) -> list[str]:
     """The command line that gives these options."""
+    from rlkv.training.config import as_options
+
     words = ["train", "--out", str(options.out), "--preset", options.preset]
     if options.from_job:
         words += ["--from-job", options.from_job]
-    for name, value in given.items():
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", str(value)]
+    words += as_options(given)
     return [*words, "--json"] if options.json else words

@@ -16,7 +16,7 @@ from rlkv.errors import UserError
 from rlkv.remote.lines import LineObserver
 from rlkv.training import ranks
 from rlkv.training.config import make_config
-from rlkv.training.launching import become_launcher, processes_wanted
+from rlkv.training.launching import spread_out
 
 CONFIG = "RLKV_CONFIG"
 
@@ -29,9 +29,7 @@ def main() -> int:
     observer = LineObserver(lambda line: print(line, flush=True))
     try:
         config = make_config(json.loads(os.environ[CONFIG]))
-        processes = processes_wanted(config)
-        if processes > 1:
-            become_launcher(config, processes, ["rlkv.remote.inside"])
+        spread_out(config, ["rlkv.remote.inside"])
         from rlkv.training.memory import planned
         from rlkv.training.out_of_memory import train_within_memory
 

@@ -206,6 +206,11 @@ class TrainConfig(BaseModel):
         return {True: "anneal", False: "none"}.get(value, value) if value in (0, 1) else value
 
     @property
+    def rows(self) -> int:
+        """Answers of one step, over all processes."""
+        return self.prompts_per_step * self.samples_per_prompt
+
+    @property
     def window(self) -> tuple[int, int]:
         """Sink and recent tokens of the finished mask."""
         sink = self.sink if self.deployed_sink < 0 else self.deployed_sink
@@ -266,3 +271,15 @@ def make_config(values: dict[str, Any], preset: str = "quick") -> TrainConfig:
         known = TrainConfig.model_fields.get(name)
         title = known.title if known else name
         raise UserError(f"{title}: {first['msg'].lower()}, got {first['input']!r}.") from error
+
+
+def as_options(values: dict[str, Any]) -> list[str]:
+    """Settings as words of the command line."""
+    words: list[str] = []
+    for name, value in values.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return words

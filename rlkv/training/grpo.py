@@ -30,6 +30,7 @@ from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
 from rlkv.training.divergence import require_finite
 from rlkv.training.hardening import harden, settle
+from rlkv.training.memory import divisors
 from rlkv.training.penalty import penalty_weight
 from rlkv.training.sampler import Sampler
 
@@ -48,7 +49,7 @@ class GateTrainer(GRPOTrainer):
         self._step_gap = 0.0
         self._loss_logprobs: torch.Tensor | None = None
         super().__init__(**kwargs)
-        self.add_callback(_GateCallback(gates, settings))
+        self.add_callback(_GateCallback(self))
 
     # --- rollouts -----------------------------------------------------------------------------
 
@@ -65,7 +66,7 @@ class GateTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
-        self._require_finite(rewards, "reward")
+        self.require_finite(rewards, "reward")
         self.rewards = rewards[:, 0]
         return rewards
 
@@ -89,7 +90,7 @@ class GateTrainer(GRPOTrainer):
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         if not self.model.training:
             return loss
-        self._require_finite(loss.detach(), "loss")
+        self.require_finite(loss.detach(), "loss")
         self._compare_logprobs(inputs)
         weight = self._penalty_weight()
         self._log_gates(weight)
@@ -122,7 +123,8 @@ class GateTrainer(GRPOTrainer):
         """Adds a number to what is logged with the step that begins."""
         self._metrics["train"][name].append(value)
 
-    def _require_finite(self, values: torch.Tensor, what: str) -> None:
+    def require_finite(self, values: torch.Tensor, what: str) -> None:
+        """Ends the job at the last good checkpoint if a number is none."""
         require_finite(values, what, self.state.global_step + 1, Path(self.args.output_dir))
 
     def _log_gates(self, weight: float) -> None:
@@ -138,7 +140,7 @@ class GateTrainer(GRPOTrainer):
             "sharpness": self.gates.sharpness,
         }
         for name, value in logged.items():
-            self._metrics["train"][name].append(value)
+            self.log_value(name, value)
 
     # --- checkpoints: gates instead of weights --------------------------------------------
 
@@ -163,21 +165,20 @@ class GateTrainer(GRPOTrainer):
 class _GateCallback(TrainerCallback):
     """Keeps the gates in [0, 1], sets their sharpness, and lets idle steps move nothing."""
 
-    def __init__(self, gates: Gates, settings: TrainConfig) -> None:
-        self.gates = gates
-        self.settings = settings
+    def __init__(self, trainer: GateTrainer) -> None:
+        self.trainer, self.gates = trainer, trainer.gates
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        harden(self.gates, self.settings, state.global_step)
+        harden(self.gates, self.trainer.settings, state.global_step)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         gradient = self.gates.values.grad
         if gradient is not None:
-            self._require_finite(gradient, "gradient", args, state)
+            self.trainer.require_finite(gradient, "gradient")
         # Nothing to learn from this batch: without this, Adam's momentum would coast on.
         if gradient is not None and not gradient.any():
             self.gates.values.grad = None
@@ -185,25 +186,20 @@ class _GateCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._require_finite(self.gates.values.detach(), "gate", args, state)
+        self.trainer.require_finite(self.gates.values.detach(), "gate")
         settle(self.gates)
-
-    def _require_finite(
-        self, values: torch.Tensor, what: str, args: TrainingArguments, state: TrainerState
-    ) -> None:
-        require_finite(values, what, state.global_step + 1, Path(str(args.output_dir)))
 
 
 def rows_together(config: TrainConfig) -> int:
     """Rows of one pass through the model: the most that divides a process's share evenly."""
-    batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
+    batch = config.rows // ranks.world()
     most = config.rows_at_once or batch
-    return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
+    return next(rows for rows in divisors(batch) if rows <= most)
 
 
 def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
     """TRL's settings for a job: one optimiser step per rollout, token-mean loss, no KL."""
-    batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
+    batch = config.rows // ranks.world()
     rows = rows_together(config)
     return GRPOConfig(
         output_dir=str(folder),

@@ -26,6 +26,17 @@ def processes_wanted(config: TrainConfig) -> int:
     return max(config.processes, _asked_of_accelerate())
 
 
+def spread_out(config: TrainConfig, module: list[str]) -> None:
+    """Becomes the launcher of several processes if the job wants them; else does nothing.
+
+    Raises:
+        UserError: as `become_launcher`.
+    """
+    processes = processes_wanted(config)
+    if processes > 1:
+        become_launcher(config, processes, module)
+
+
 def become_launcher(config: TrainConfig, processes: int, module: list[str]) -> None:
     """Replaces this process by a launcher of `processes` ranks that run `python -m MODULE...`.
 
@@ -50,12 +61,12 @@ def check(config: TrainConfig, processes: int) -> bool:
     """
     import torch
 
-    from rlkv.models import default_device
+    from rlkv.models import device_named
 
     check_batch(config, processes)
     if sys.platform == "win32":
         raise UserError("Several processes are not supported on Windows: set Processes to 1.")
-    device = default_device() if config.device == "auto" else config.device
+    device = device_named(config.device)
     if device.startswith("cuda") and processes > torch.cuda.device_count():
         raise UserError(
             f"Processes: {processes} GPUs are wanted, {torch.cuda.device_count()} are here: "
@@ -66,7 +77,7 @@ def check(config: TrainConfig, processes: int) -> bool:
 
 def check_batch(config: TrainConfig, processes: int) -> None:
     """Raises UserError unless a step's rows can be shared out evenly."""
-    rows = config.prompts_per_step * config.samples_per_prompt
+    rows = config.rows
     if rows % processes:
         raise UserError(
             f"{config.prompts_per_step} problems of {config.samples_per_prompt} samples are {rows} "

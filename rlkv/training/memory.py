@@ -21,7 +21,7 @@ from huggingface_hub.errors import HFValidationError
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from rlkv.errors import UserError
-from rlkv.models import EMBEDDED, default_device, default_dtype, dtype_named, read_config
+from rlkv.models import EMBEDDED, default_dtype, device_named, dtype_named, read_config
 from rlkv.training import ranks
 from rlkv.training.cgroups import room_in_cgroups
 from rlkv.training.config import TrainConfig
@@ -141,7 +141,7 @@ def plan(config: TrainConfig, *, free: int | None = None, processes: int | None 
     device, _ = _target(config)
     shape = read_shape(config.model)
     free = available(device, processes) if free is None else free
-    batch = config.prompts_per_step * config.samples_per_prompt // processes
+    batch = config.rows // processes
     where = "memory" if device == "cpu" else "GPU memory"
     choices = [min(config.rows_at_once, batch)] if config.rows_at_once else divisors(batch)
     for rows in choices:
@@ -270,7 +270,7 @@ def _inner_width(decoder: PreTrainedConfig) -> int:
 
 
 def _target(config: TrainConfig) -> tuple[str, torch.dtype]:
-    device = default_device() if config.device == "auto" else config.device
+    device = device_named(config.device)
     kind = "cpu" if device in ("cpu", "mps") else device
     dtype = default_dtype(kind) if config.dtype == "auto" else dtype_named(config.dtype)
     return kind, dtype

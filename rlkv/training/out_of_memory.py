@@ -45,7 +45,7 @@ def train_within_memory(
     Raises:
         UserError: if memory runs out with one row, after `RETRIES`, or on several processes.
     """
-    batch = config.prompts_per_step * config.samples_per_prompt // ranks.world()
+    batch = config.rows // ranks.world()
     tried: list[int] = []
     while True:
         tried.append(min(config.rows_at_once or batch, batch))
