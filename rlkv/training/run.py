@@ -147,9 +147,7 @@ class Job:
     def optimise(self, gates: Gates, pool: Sequence[Solution]) -> tuple[int, dict[str, Any]]:
         """Trains the gates; returns the step reached and notes for the mask."""
         config, observer = self.config, self.observer
-        start = ranks.from_main(self._checkpoint)
-        if start:
-            ranks.share_files(start[0])
+        start = self._start()
         if ranks.any_rank(observer.should_stop()):
             if start:
                 checkpoint.load_gates(gates, start[0])
@@ -170,9 +168,22 @@ class Job:
         )
         return int(trainer.state.global_step), {"largest_logprob_gap": gap}
 
-    def _checkpoint(self) -> tuple[Path, int] | None:
+    def _start(self) -> tuple[Path, int] | None:
+        """The checkpoint to go on from and its step: rank 0's, in this rank's own folder.
+
+        Each rank has left its random state there, on whichever node it runs.
+        """
+        found = ranks.from_main(self._checkpoint)
+        if found is None:
+            return None
+        name, step = found
+        ranks.share_files(self.folder / name)
+        return self.folder / name, step
+
+    def _checkpoint(self) -> tuple[str, int] | None:
         checkpoint.remove_torn(self.folder)
-        return checkpoint.latest(self.folder)
+        newest = checkpoint.latest(self.folder)
+        return (newest[0].name, newest[1]) if newest else None
 
     def _trainer(self, gates: Gates, problems: list[Problem]) -> GateTrainer:
         config = self.config

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ CONFIG: dict[str, Any] = {**SMALL, "steps": 4, "eval_problems": 0, "max_new_toke
 
 
 @pytest.fixture
-def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Makes both trackers importable as the stand-in; returns the file it writes to."""
     folder = tmp_path / "site"
     folder.mkdir()
@@ -50,7 +51,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
-    return tmp_path / "calls"
+    yield tmp_path / "calls"
+    for name in ("trackio", "wandb"):  # later tests are to find the real ones, if any
+        sys.modules.pop(name, None)
 
 
 def read(calls: Path) -> list[list[Any]]:
