@@ -10,13 +10,15 @@ is decided by the learned gates, so that a few hundred answers are enough. Ours,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
+from trl.trainer.utils import add_fused_lm_head
 
 from rlkv.gates import Gates
 
@@ -120,7 +122,7 @@ class _Batch:
 
     ids: torch.Tensor  # [B, T]
     real: torch.Tensor  # [B, T], 1 where a token stands
-    scored: torch.Tensor  # [B, T - 1], 1.0 where the next token belongs to the answer
+    labels: torch.Tensor  # [B, T], the answers' tokens; -100 elsewhere
 
 
 def _batches(texts: Sequence[Text], rows: int, device: torch.device) -> list[_Batch]:
@@ -130,14 +132,14 @@ def _batches(texts: Sequence[Text], rows: int, device: torch.device) -> list[_Ba
         part = ordered[at : at + rows]
         longest = max(len(t.prompt) + len(t.answer) for t in part)
         ids = torch.zeros(len(part), longest, dtype=torch.long)
-        real = torch.zeros(len(part), longest, dtype=torch.long)
-        scored = torch.zeros(len(part), longest - 1)
+        real = torch.zeros_like(ids)
+        labels = torch.full_like(ids, -100)
         for row, text in enumerate(part):
             tokens = [*text.prompt, *text.answer]
             ids[row, : len(tokens)] = torch.tensor(tokens)
             real[row, : len(tokens)] = 1
-            scored[row, len(text.prompt) - 1 : len(tokens) - 1] = 1.0
-        made.append(_Batch(ids.to(device), real.to(device), scored.to(device)))
+            labels[row, len(text.prompt) : len(tokens)] = torch.tensor(text.answer)
+        made.append(_Batch(ids.to(device), real.to(device), labels.to(device)))
     return made
 
 
@@ -157,7 +159,7 @@ class _Judge:
     def __init__(self, model: PreTrainedModel, gates: Gates, batches: list[_Batch]) -> None:
         self.model, self.gates, self.batches = model, gates, batches
         self.rows = sum(len(b.ids) for b in batches)
-        self.tokens = float(sum(b.scored.sum() for b in batches))
+        self.tokens = float(sum((b.labels >= 0).sum() for b in batches))
 
     @torch.no_grad()
     def loss(self, kept: torch.Tensor) -> float:
@@ -181,10 +183,24 @@ class _Judge:
 
     def _row_losses(self, batch: _Batch) -> torch.Tensor:
         """Negative log-likelihood of each row's answer, `[B]`."""
-        logits = self.model(input_ids=batch.ids, attention_mask=batch.real, use_cache=False).logits[
-            :, :-1
-        ]
-        losses = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none"
-        )
-        return (losses.view(batch.scored.shape) * batch.scored).sum(1)
+        with _likelihoods_in_tiles(self.model) as model:
+            found = model(
+                input_ids=batch.ids,
+                attention_mask=batch.real,
+                labels=batch.labels,
+                use_cache=False,
+                fused_lm_head=True,
+            )
+        losses: torch.Tensor = -found.log_probs.float().sum(1)
+        return losses
+
+
+@contextmanager
+def _likelihoods_in_tiles(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """The model able to give log-probabilities as in training: without the logits of all tokens."""
+    forward = model.forward
+    add_fused_lm_head(model)
+    try:
+        yield model
+    finally:
+        model.forward = forward

@@ -26,7 +26,7 @@ from rlkv.training import ranks
 from rlkv.training.cgroups import room_in_cgroups
 from rlkv.training.config import TrainConfig
 
-PROCESS_ON_CPU = 720_000_000
+PROCESS_ON_CPU = 640_000_000
 """Python with torch, transformers and TRL loaded, and what torch takes at its first backward."""
 PROCESS_ON_GPU = 900_000_000
 """CUDA's context and libraries."""
@@ -78,8 +78,9 @@ class Need:
 
     @property
     def total(self) -> int:
-        loss = self.activations + self.logits
-        return self.process + self.weights + max(self.loading, self.rollout, loss)
+        # Together, though the cache is gone when the loss begins: its holes in the heap stay.
+        work = self.rollout + self.activations + self.logits
+        return self.process + self.weights + max(self.loading, work)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rlkv.training.config import make_config
 
 TRACER = {"model": "tracer", "device": "cpu"}
 MEASURE = """
-import json, os, sys, tempfile
+import json, random, sys, tempfile
 from dataclasses import asdict
 from pathlib import Path
 from psutil import Process
@@ -25,13 +25,16 @@ from rlkv.benchmark.memory import peak_growth
 from rlkv.tasks import get_task
 from rlkv.training import run
 from rlkv.training.config import make_config
+from rlkv.training.self_distillation import Solution
 from tests.rlkv.test_training import Log
 
 config = make_config(json.loads(sys.argv[1]))
 folder = Path(tempfile.mkdtemp())
-# Random weights solve nothing: the problems are given.
-problems = get_task("tracing").problems(config.prompts_per_step, seed=0)
-(folder / "problems.json").write_text(json.dumps([asdict(p) for p in problems]))
+# Random weights solve nothing: the pool is given, with the longest answers that can be.
+ids = tuple(random.Random(0).choices(range(100), k=config.max_new_tokens))
+problems = get_task("tracing").problems(max(config.prompts_per_step, 96), seed=0)
+pool = [asdict(Solution(problem, ids, True)) for problem in problems]
+(folder / "pool.json").write_text(json.dumps(pool))
 before = Process().memory_info().rss
 print(before + peak_growth(torch.device("cpu"), lambda: run.train(config, folder, Log())))
 """
@@ -73,7 +76,7 @@ def test_the_plan_takes_as_many_rows_as_fit() -> None:
     assert memory.plan(config, free=needs[48]).rows == 48
     assert memory.plan(config, free=needs[48] - 1).rows == 24
     assert memory.plan(config, free=needs[16]).rows == 16
-    with pytest.raises(UserError, match=r"1 rows at once of tracer need about 7\d\d MB and 1 MB"):
+    with pytest.raises(UserError, match=r"1 rows at once of tracer need about 6\d\d MB and 1 MB"):
         memory.plan(config, free=1_000_000)
 
 
