@@ -126,7 +126,8 @@ class _Batch:
 
 
 def _batches(texts: Sequence[Text], rows: int, device: torch.device) -> list[_Batch]:
-    ordered = sorted(texts, key=lambda t: len(t.prompt) + len(t.answer))
+    # The longest first: what follows fits into the memory that they leave.
+    ordered = sorted(texts, key=lambda t: len(t.prompt) + len(t.answer), reverse=True)
     made = []
     for at in range(0, len(ordered), rows):
         part = ordered[at : at + rows]

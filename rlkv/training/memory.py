@@ -26,7 +26,7 @@ from rlkv.training import ranks
 from rlkv.training.cgroups import room_in_cgroups
 from rlkv.training.config import TrainConfig
 
-PROCESS_ON_CPU = 640_000_000
+PROCESS_ON_CPU = 660_000_000
 """Python with torch, transformers and TRL loaded, and what torch takes at its first backward."""
 PROCESS_ON_GPU = 900_000_000
 """CUDA's context and libraries."""
@@ -41,7 +41,7 @@ TEMPLATE_TOKENS = 40
 """What the chat templates of pretrained models add; that of the embedded model is counted in."""
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 """TRL computes log-probabilities in tiles of so many tokens and words of the vocabulary."""
-TILE_COPIES = 11
+TILE_COPIES = 12
 """float32 copies of a tile that are alive at once, without Triton."""
 
 
