@@ -8,7 +8,6 @@ same as the stop flag: finish the step, save, end as cancelled (a later resume g
 from __future__ import annotations
 
 import argparse
-import functools
 import logging
 import os
 import signal
@@ -155,9 +154,7 @@ def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> Head
     # Heavy imports last, so that the row shows life at once.
     from rlkv.provenance import versions
     from rlkv.training.config import make_config
-    from rlkv.training.memory import planned
-    from rlkv.training.out_of_memory import train_within_memory
-    from rlkv.training.run import train
+    from rlkv.training.out_of_memory import train_as_planned
 
     config = make_config(dict(job.params))
     observer.jobs.describe(job.id, versions(config.device))
@@ -165,11 +162,7 @@ def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> Head
         from rlkv.remote.following import train_on_hub
 
         return train_on_hub(config, folder, observer)
-    config, plan = planned(config)
-    observer.event(plan.sentence())
-    ranks.lead(config, folder)
-    run = functools.partial(train, samples=samples)
-    return train_within_memory(config, folder, observer, run)
+    return train_as_planned(config, folder, observer, samples)
 
 
 def _summary(mask: HeadMask) -> str:

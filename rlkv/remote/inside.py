@@ -30,14 +30,10 @@ def main() -> int:
     try:
         config = make_config(json.loads(os.environ[CONFIG]))
         spread_out(config, ["rlkv.remote.inside"])
-        from rlkv.training.memory import planned
-        from rlkv.training.out_of_memory import train_within_memory
+        from rlkv.training.out_of_memory import train_as_planned
 
-        config, plan = planned(config)
-        observer.event(plan.sentence())
         folder = Path(tempfile.mkdtemp(prefix="rlkv-"))
-        ranks.lead(config, folder)
-        observer.mask(train_within_memory(config, folder, observer))
+        observer.mask(train_as_planned(config, folder, observer))
     except UserError as error:
         observer.send("failed", text=str(error), mistake=True)
         return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
-from rlkv.training.memory import available, divisors, gigabytes
+from rlkv.training.memory import available, divisors, gigabytes, planned
 from rlkv.training.observer import Observer
 from rlkv.training.run import train
 
@@ -21,6 +22,20 @@ _WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory"
 """torch's CPU allocator and CUDA's libraries raise plain RuntimeErrors with these."""
 
 Train = Callable[[TrainConfig, Path, Observer], HeadMask]
+
+
+def train_as_planned(
+    config: TrainConfig, folder: Path, observer: Observer, samples: Path | None = None
+) -> HeadMask:
+    """`train` on all processes of the job, with as many rows at once as memory has room for.
+
+    Raises:
+        UserError: if it can't fit, and as `train_within_memory`.
+    """
+    config, plan = planned(config)
+    observer.event(plan.sentence())
+    ranks.lead(config, folder)
+    return train_within_memory(config, folder, observer, partial(train, samples=samples))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
