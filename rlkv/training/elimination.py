@@ -4,8 +4,10 @@ What a head is worth depends on which others are still there, and on being missi
 instead of being turned down. So heads are removed from the full model one after another, each
 time the one whose loss hurts least, and a head's rank is how late it went. The hurt is measured
 on the untouched model's own right answers, read in one pass (no generating): a mask under which
-every token of such an answer stays likely gives the same answer. Which heads come into question
-is decided by the learned gates, so that a few hundred answers are enough. Ours, not the paper's.
+every token of such an answer stays likely gives the same answer. What counts is the likelihood of
+whole answers: a mean over tokens would be ruled by the answers that are lost anyway. Which heads
+come into question is decided by the learned gates, so that two hundred answers are enough, until
+few are left. Ours, not the paper's.
 """
 
 from __future__ import annotations
@@ -23,17 +25,23 @@ from trl.trainer.utils import add_fused_lm_head
 from rlkv.gates import Gates
 
 ROWS = 32
+ROUGH = 48
+"""Answers on which all candidates are tried."""
 TRIED = 4
-"""Candidates that are really removed and measured, of those that a gradient calls cheapest."""
+"""Candidates, the best on those, that are tried on all answers."""
 FEW, SHARE = 24, 4
 """A quarter of the kept heads beyond two dozen goes at a time: large models have hundreds."""
 AMONG, AT_LEAST = 0.1, 4
 """Share of all heads, the lowest gates of those still kept, that come into question at a time. The
-gates have seen thousands of answers, elimination sees a hundred: with a quarter of the heads in
+gates have seen thousands of answers, elimination sees two hundred: with a quarter of the heads in
 question it did worse at 60 % sparsity than the gates alone, with a tenth better everywhere."""
+EDGE = 16
+"""From so few heads on, each is missed and gates say little of what it is worth: all are tried."""
 LOST = 0.05
-"""Share of the full cache's likelihood of a whole answer below which nothing is left to tell: the
-remaining heads are ranked by their gates."""
+"""Share of an answer's likelihood below which nothing is left to tell: the remaining heads are
+ranked by their gates."""
+TIE = 0.01
+"""Weight of the mean loss of a token (nats) beside the share of the likelihood that is lost."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +68,22 @@ def eliminate(
     `progress(removed, heads)` may return False to end early: the rest is ranked by gates.
     """
     learned = gates.values.detach().clone()
-    judge = _Judge(model, gates, _batches(texts, rows_at_once or ROWS, model.device))
     kept = torch.ones_like(learned, dtype=torch.bool)
     removed: list[int] = []
-    likely_at_first = 0.0
+    rows = rows_at_once or ROWS
     try:
         with gates.plain():
+            fine = _Judge(model, gates, _batches(texts, rows, model.device))
+            rough = _Judge(model, gates, _batches(texts[:ROUGH], rows, model.device))
             while kept.sum() > 1 and progress(len(removed), kept.numel()):
-                look = judge.look(kept)
-                likely_at_first = likely_at_first or look.likely
-                if look.likely < LOST * likely_at_first:
+                candidates = _candidates(kept, learned)
+                several = (int(kept.sum()) - FEW) // SHARE
+                if several > 1:
+                    left, gone = _by_gradient(fine, kept, candidates, several)
+                else:
+                    left, gone = _by_trying(rough, fine, kept, candidates)
+                if left < LOST:
                     break
-                candidates = _candidates(kept, look.worth, learned)
-                gone = _next(judge, kept, candidates)
                 removed += gone
                 kept.view(-1)[gone] = False
     finally:
@@ -82,28 +93,40 @@ def eliminate(
     return _scores(removed, learned)
 
 
-def _candidates(kept: torch.Tensor, worth: torch.Tensor, learned: torch.Tensor) -> list[int]:
-    """Flat indices of the kept heads with the lowest gates, the cheapest by gradient first."""
-    among = max(AT_LEAST, round(AMONG * kept.numel()))
+def _candidates(kept: torch.Tensor, learned: torch.Tensor) -> list[int]:
+    """Flat indices of the heads that come into question, the lowest gate first."""
+    left = int(kept.sum())
+    among = left if left <= EDGE else max(AT_LEAST, round(AMONG * kept.numel()))
     gate = torch.where(kept, learned, torch.inf).flatten()
-    lowest = gate.argsort(stable=True)[: min(among, int(kept.sum()))]
-    return [int(i) for i in lowest[worth.flatten()[lowest].argsort(stable=True)]]
+    return [int(i) for i in gate.argsort(stable=True)[: min(among, left)]]
 
 
-def _next(judge: _Judge, kept: torch.Tensor, candidates: list[int]) -> list[int]:
-    """Several by the gradient's guess while many are left; then the one that costs least."""
-    several = (int(kept.sum()) - FEW) // SHARE
-    if several > 1:
-        return candidates[:several]
-    tried = candidates[:TRIED]
-    if len(tried) == 1:
-        return tried
-    return [min(tried, key=lambda head: judge.loss(_without(kept, [head])))]
+def _by_gradient(
+    judge: _Judge, kept: torch.Tensor, candidates: list[int], count: int
+) -> tuple[float, list[int]]:
+    """The share that is left before, and the `count` heads that a gradient calls cheapest."""
+    look = judge.look(kept)
+    worth = look.worth.flatten()
+    return look.share, sorted(candidates, key=lambda head: float(worth[head]))[:count]
 
 
-def _without(kept: torch.Tensor, heads: list[int]) -> torch.Tensor:
+def _by_trying(
+    rough: _Judge, fine: _Judge, kept: torch.Tensor, candidates: list[int]
+) -> tuple[float, list[int]]:
+    """The share that is left after it, and the head whose removal costs least.
+
+    All are tried on a few answers, the best of them on all.
+    """
+    if len(candidates) > TRIED:
+        candidates = sorted(candidates, key=lambda head: rough.cost(_without(kept, head)).cost)
+    tried = {head: fine.cost(_without(kept, head)) for head in candidates[:TRIED]}
+    best = min(tried, key=lambda head: tried[head].cost)
+    return tried[best].share, [best]
+
+
+def _without(kept: torch.Tensor, head: int) -> torch.Tensor:
     fewer = kept.clone()
-    fewer.view(-1)[heads] = False
+    fewer.view(-1)[head] = False
     return fewer
 
 
@@ -145,42 +168,63 @@ def _batches(texts: Sequence[Text], rows: int, device: torch.device) -> list[_Ba
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What is known of one hard mask."""
+class _Cost:
+    """What a hard mask costs."""
 
-    likely: float
-    """Mean likelihood of a whole answer."""
+    share: float
+    """Mean share of an answer's likelihood that is left, 1 for the full cache."""
+    cost: float
+    """The share that is lost; a little of the mean loss of a token decides between equals."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is left, and what more removals would cost."""
+
+    share: float
     worth: torch.Tensor
-    """First guess of what removing each kept head adds to the loss, `[layers, kv_heads]`."""
+    """First guess of what removing each kept head adds to the cost, `[layers, kv_heads]`."""
 
 
 class _Judge:
-    """How likely the right answers are under a hard mask."""
+    """How likely the right answers are under a hard mask, compared with the full cache."""
 
     def __init__(self, model: PreTrainedModel, gates: Gates, batches: list[_Batch]) -> None:
         self.model, self.gates, self.batches = model, gates, batches
         self.rows = sum(len(b.ids) for b in batches)
         self.tokens = float(sum((b.labels >= 0).sum() for b in batches))
+        with torch.no_grad():
+            gates.values.fill_(1.0)
+            self.full = [self._row_losses(b) for b in batches]
 
     @torch.no_grad()
-    def loss(self, kept: torch.Tensor) -> float:
-        """Mean negative log-likelihood of an answer's token (nats)."""
+    def cost(self, kept: torch.Tensor) -> _Cost:
+        """What the mask costs."""
         self.gates.values.copy_(kept)
-        return sum(float(self._row_losses(b).sum()) for b in self.batches) / self.tokens
+        left = nats = 0.0
+        for batch, full in zip(self.batches, self.full, strict=True):
+            losses = self._row_losses(batch)
+            left += float(_share(full, losses).sum())
+            nats += float(losses.sum())
+        share = left / self.rows
+        return _Cost(share, 1.0 - share + TIE * nats / self.tokens)
 
     def look(self, kept: torch.Tensor) -> _Look:
-        """What the mask costs, and a first guess of what each head more would."""
+        """What is left, and a first guess of what each head more would cost."""
         with torch.no_grad():
             self.gates.values.copy_(kept)
         self.gates.values.grad = None
-        likely = 0.0
-        for batch in self.batches:
+        left = 0.0
+        for batch, full in zip(self.batches, self.full, strict=True):
             losses = self._row_losses(batch)
-            torch.autograd.backward(losses.sum() / self.tokens)
-            likely += float(losses.detach().neg().exp().sum())
+            share = _share(full, losses.detach())
+            # The slope of the cost, but also where an answer is likelier than with the full cache.
+            weights = share / self.rows + TIE / self.tokens
+            torch.autograd.backward((weights * losses).sum())
+            left += float(share.sum())
         assert self.gates.values.grad is not None
         worth = -self.gates.values.grad.clone()
-        return _Look(likely / self.rows, worth)
+        return _Look(left / self.rows, worth)
 
     def _row_losses(self, batch: _Batch) -> torch.Tensor:
         """Negative log-likelihood of each row's answer, `[B]`."""
@@ -194,6 +238,11 @@ class _Judge:
             )
         losses: torch.Tensor = -found.log_probs.float().sum(1)
         return losses
+
+
+def _share(full: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
+    """Share of each answer's likelihood that is left, at most 1, `[B]`."""
+    return (full - losses).clamp(max=0.0).exp()
 
 
 @contextmanager

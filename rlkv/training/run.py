@@ -42,7 +42,7 @@ from rlkv.training.self_distillation import (
 )
 from rlkv.training.verifier import Verifier
 
-ELIMINATION_TEXTS = 96
+ELIMINATION_TEXTS = 192
 """Answers that elimination reads at most."""
 
 

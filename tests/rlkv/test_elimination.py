@@ -1,14 +1,19 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from rlkv import gates as gates_module
 from rlkv.generation import prompt_ids
+from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
 from rlkv.training import elimination
 from rlkv.training.elimination import Text, _batches, _Judge, eliminate
 from rlkv.training.self_distillation import attempt
+
+SHIPPED = Path(__file__).parents[2] / "examples" / "masks" / "tracer"
 
 
 @pytest.fixture(scope="module")
@@ -21,46 +26,54 @@ def setting():
     return model, gates, texts
 
 
-def test_the_loss_is_that_of_the_answers_alone(setting) -> None:
+def test_the_cost_is_the_share_of_the_answers_likelihood_that_is_lost(setting) -> None:
     model, gates, texts = setting
     judge = _Judge(model, gates, _batches(texts, 3, model.device))
-    kept = torch.ones(4, 8, dtype=torch.bool)
+    full = torch.ones(4, 8, dtype=torch.bool)
+    kept = full.clone()
     kept[1, 2:5] = False
-    losses = []
-    with torch.no_grad():
-        gates.values.copy_(kept)
+
+    @torch.no_grad()
+    def losses(mask: torch.Tensor) -> list[torch.Tensor]:
+        gates.values.copy_(mask)
+        found = []
         for text in texts:
             ids = torch.tensor([[*text.prompt, *text.answer]])
             logp = model(input_ids=ids, use_cache=False).logits[0, :-1].log_softmax(-1)
-            losses.append(-logp.gather(-1, ids[0, 1:, None])[len(text.prompt) - 1 :, 0])
-    expected = torch.cat(losses).mean().item()
-    likely = np.mean([torch.exp(-row.sum()).item() for row in losses])
-    assert judge.loss(kept) == pytest.approx(expected, rel=1e-4)
+            found.append(-logp.gather(-1, ids[0, 1:, None])[len(text.prompt) - 1 :, 0])
+        return found
+
+    before, after = losses(full), losses(kept)
+    pairs = zip(before, after, strict=True)
+    left = np.mean([min(1.0, float((b.sum() - a.sum()).exp())) for b, a in pairs])
+    assert left < 0.9
     look = judge.look(kept)
-    assert look.likely == pytest.approx(likely, rel=1e-4)
+    assert look.share == pytest.approx(left, rel=1e-3)
+    expected = 1 - left + elimination.TIE * torch.cat(after).mean().item()
+    found = judge.cost(kept)
+    assert (found.share, found.cost) == pytest.approx((left, expected), rel=1e-3)
+    assert judge.look(full).share == pytest.approx(1.0, rel=1e-5)
 
 
-def test_the_guess_is_the_slope_of_the_loss(setting) -> None:
-    """First order: turning one gate down a little changes the loss as guessed."""
+def test_the_guess_is_the_slope_of_the_cost(setting) -> None:
+    """First order: turning one gate down a little changes the cost as guessed."""
     model, gates, texts = setting
     judge = _Judge(model, gates, _batches(texts, 8, model.device))
     kept = torch.ones(4, 8, dtype=torch.bool)
+    kept[1, 2:5] = False
     look = judge.look(kept)
-    layer, head = divmod(int(look.worth.abs().argmax()), 8)
+    layer, head = divmod(int((look.worth.abs() * kept).argmax()), 8)
     lower = kept.float()
     lower[layer, head] -= 1e-2
-    slope = (judge.loss(lower) - judge.loss(kept)) / 1e-2
+    slope = (judge.cost(lower).cost - judge.cost(kept).cost) / 1e-2
     assert slope == pytest.approx(float(look.worth[layer, head]), rel=0.3)
 
 
-def test_ranks_beat_the_reversed_ones_and_gates_are_left_alone(
-    setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_the_edge_it_ranks_better_than_the_gates_which_are_left_alone(setting) -> None:
     model, gates, texts = setting
-    monkeypatch.setattr(elimination, "AMONG", 1.0)  # every head comes into question
+    learned = np.array(HeadMask.load(SHIPPED).info["gates"], dtype=np.float32)
     with torch.no_grad():
-        gates.values.fill_(0.5)  # a ranking that says nothing
-    before = gates.values.detach().clone()
+        gates.values.copy_(torch.from_numpy(learned))
     seen: list[tuple[int, int]] = []
 
     def progress(done: int, total: int) -> bool:
@@ -68,13 +81,20 @@ def test_ranks_beat_the_reversed_ones_and_gates_are_left_alone(
         return True
 
     scores = eliminate(model, gates, texts, progress)
-    assert torch.equal(gates.values, before)
+    assert np.array_equal(gates.values.detach().numpy(), learned)
     assert gates.values.grad is None
     assert sorted((scores.flatten() * 32).round()) == list(range(1, 33))
     assert seen[0] == (0, 32)
     judge = _Judge(model, gates, _batches(texts, 8, model.device))
-    best = torch.from_numpy(scores > 0.5)
-    assert judge.loss(best) < 0.3 < 1.0 < judge.loss(~best)
+
+    def cost(ranking: np.ndarray, count: int) -> float:
+        best = ranking.flatten().argsort(kind="stable")[-count:]
+        kept = torch.zeros(32, dtype=torch.bool)
+        kept[best.copy()] = True
+        return judge.cost(kept.view(4, 8)).cost
+
+    assert cost(scores, 13) < 0.1 < 0.9 < cost(-scores, 13)
+    assert cost(scores, 10) < cost(learned, 10) - 0.05
 
 
 def test_ended_early_the_rest_is_ranked_by_gates(setting) -> None:
