@@ -242,7 +242,7 @@ def _spread_out(db: Database, job: Job) -> None:
         return
     try:
         config = make_config(dict(job.params))
-        spread_out(config, ["rlkv.worker", "--job", job.id])
+        spread_out(config, ["rlkv.worker", "--job", job.id], restarts=True)
     except UserError as error:
         Jobs(db).start(job.id)
         Jobs(db).finish(job.id, "failed", str(error), exit_code=2)

@@ -13,6 +13,11 @@ import sys
 from rlkv.errors import UserError
 from rlkv.training.config import TrainConfig
 
+RESTARTS = "RLKV_RESTARTS"
+"""Set where the launcher starts all ranks again that ended with `AGAIN`."""
+AGAIN = 75
+"""Exit code of a rank (EX_TEMPFAIL): memory ran out, and fewer rows may fit."""
+
 
 def launched() -> bool:
     """Whether a launcher has started this process as one of several ranks."""
@@ -26,7 +31,7 @@ def processes_wanted(config: TrainConfig) -> int:
     return max(config.processes, _asked_of_accelerate())
 
 
-def spread_out(config: TrainConfig, module: list[str]) -> None:
+def spread_out(config: TrainConfig, module: list[str], *, restarts: bool = False) -> None:
     """Becomes the launcher of several processes if the job wants them; else does nothing.
 
     Raises:
@@ -34,11 +39,15 @@ def spread_out(config: TrainConfig, module: list[str]) -> None:
     """
     processes = processes_wanted(config)
     if processes > 1:
-        become_launcher(config, processes, module)
+        become_launcher(config, processes, module, restarts)
 
 
-def become_launcher(config: TrainConfig, processes: int, module: list[str]) -> None:
+def become_launcher(
+    config: TrainConfig, processes: int, module: list[str], restarts: bool = False
+) -> None:
     """Replaces this process by a launcher of `processes` ranks that run `python -m MODULE...`.
+
+    With `restarts` the module goes on from its last checkpoint when it is started again.
 
     Raises:
         UserError: where this machine can't do that.
@@ -46,6 +55,8 @@ def become_launcher(config: TrainConfig, processes: int, module: list[str]) -> N
     on_cpu = check(config, processes)
     if on_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
+    if restarts:
+        os.environ[RESTARTS] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,8 +1,15 @@
-"""When memory runs out in spite of the plan: half the rows at once, from the last checkpoint."""
+"""When memory runs out in spite of the plan: half the rows at once, from the last checkpoint.
+
+One process tries again by itself. Of several, none can leave a step while the others wait in it:
+all end, the rows that were too many are written down beside the checkpoints, and the launcher
+starts all again.
+"""
 
 from __future__ import annotations
 
 import gc
+import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,11 +20,13 @@ from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
+from rlkv.training.launching import AGAIN, RESTARTS
 from rlkv.training.memory import available, divisors, gigabytes, planned
 from rlkv.training.observer import Observer
 from rlkv.training.run import train
 
 RETRIES = 3
+TOO_MANY = "out-of-memory.json"
 _WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
 """torch's CPU allocator and CUDA's libraries raise plain RuntimeErrors with these."""
 
@@ -34,6 +43,8 @@ def train_as_planned(
     """
     config, plan = planned(config)
     observer.event(plan.sentence())
+    if too_many := rows_too_many(folder):
+        config = _start_with_fewer(config, folder, too_many, observer)
     ranks.lead(config, folder)
     return train_within_memory(config, folder, observer, partial(train, samples=samples))
 
@@ -55,29 +66,70 @@ def train_within_memory(
 ) -> HeadMask:
     """`train`, which on running out of memory halves the rows at once and goes on.
 
-    Several processes are not tried again: one cannot leave a step while the others wait in it.
-
     Raises:
-        UserError: if memory runs out with one row, after `RETRIES`, or on several processes.
+        UserError: if memory runs out with one row or after `RETRIES`, or on several processes
+            that nobody starts again.
+        SystemExit: with `AGAIN` on several processes, if the launcher is to start them again.
     """
     batch = config.rows // ranks.world()
-    tried: list[int] = []
+    tried = rows_too_many(folder)
     while True:
-        tried.append(min(config.rows_at_once or batch, batch))
+        rows = min(config.rows_at_once or batch, batch)
         try:
             return run(config, folder, observer)
         except Exception as error:
-            if not is_out_of_memory(error):
+            ours = is_out_of_memory(error)
+            if not ours and rows_too_many(folder) == tried:
                 raise
         # Past the except clause: the error's frames hold the tensors that are to be freed.
         free_memory()
-        config = config.model_copy(update={"rows_at_once": _fewer(tried, batch, config)})
-        done = checkpoint.latest(folder)
-        observer.event(
-            f"Out of memory with {tried[-1]} rows at once: going on with {config.rows_at_once} "
-            f"from step {done[1] if done else 0}"
-        )
-        observer.resumed(done[1] if done else 0)
+        tried = [*tried, rows]
+        if ranks.world() > 1:
+            _end_for_another_start(folder, tried)
+        config = _halved(config, tried, observer, folder)
+
+
+def rows_too_many(folder: Path) -> list[int]:
+    """Rows at once with which memory ran out so far, on any of several processes."""
+    path = folder / TOO_MANY
+    found: list[int] = json.loads(path.read_text()) if path.is_file() else []
+    return found
+
+
+def _end_for_another_start(folder: Path, tried: list[int]) -> None:
+    """Ends this rank if there is something left to try and somebody to start it again."""
+    if RESTARTS not in os.environ or tried[-1] == 1 or len(tried) > RETRIES:
+        return
+    partial = folder / f"{TOO_MANY}.{ranks.rank()}"  # several ranks may write the same
+    partial.write_text(json.dumps(tried))
+    partial.replace(folder / TOO_MANY)
+    raise SystemExit(AGAIN)
+
+
+def _start_with_fewer(
+    config: TrainConfig, folder: Path, too_many: list[int], observer: Observer
+) -> TrainConfig:
+    batch = config.rows // ranks.world()
+    rows = next(fewer for fewer in divisors(batch) if fewer <= max(too_many[-1] // 2, 1))
+    rows = min(rows, config.rows_at_once or batch)
+    return _with_rows(config, rows, too_many[-1], observer, folder)
+
+
+def _halved(config: TrainConfig, tried: list[int], observer: Observer, folder: Path) -> TrainConfig:
+    rows = _fewer(tried, config.rows // ranks.world(), config)
+    return _with_rows(config, rows, tried[-1], observer, folder)
+
+
+def _with_rows(
+    config: TrainConfig, rows: int, too_many: int, observer: Observer, folder: Path
+) -> TrainConfig:
+    done = checkpoint.latest(folder)
+    step = done[1] if done else 0
+    observer.event(
+        f"Out of memory with {too_many} rows at once: going on with {rows} from step {step}"
+    )
+    observer.resumed(step)
+    return config.model_copy(update={"rows_at_once": rows})
 
 
 def free_memory() -> None:

@@ -142,7 +142,7 @@ def lead(config: TrainConfig, folder: Path) -> None:
 def follow() -> int:
     """All that a rank other than 0 does: the same training, told to nobody. Its exit code."""
     from rlkv.training.config import make_config
-    from rlkv.training.run import train
+    from rlkv.training.out_of_memory import train_within_memory
 
     watch_launcher()
     observer = SilentObserver()
@@ -151,7 +151,7 @@ def follow() -> int:
     join()
     try:
         values, folder = from_main(_sent_by_main)  # see `lead`
-        train(make_config(values), Path(folder), observer)
+        train_within_memory(make_config(values), Path(folder), observer)
     except MainFailed:
         return 1
     return 0

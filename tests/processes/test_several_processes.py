@@ -142,6 +142,24 @@ def test_the_app_stops_all_processes_of_a_job_together(db: Database) -> None:
     assert mask.info["steps_done"] == ended.step
 
 
+def test_out_of_memory_on_one_rank_starts_all_again_with_fewer_rows(db: Database) -> None:
+    job = create(make_config({**TWO, "steps": 4, "elimination": False}), db)
+    command = [sys.executable, "-m", "rlkv.training.launcher", "2"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "RLKV_RESTARTS": "1"}
+    done = subprocess.run(
+        [*command, "tests.processes.short_of_memory", "--job", job.id],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    ended = Jobs(db).get(job.id)
+    assert (done.returncode, ended.state, ended.step) == (0, "done", 4), ended.message + done.stderr
+    told = [e.text for e in Metrics(db).events(job.id) if "Out of memory" in e.text]
+    assert told == [
+        "Out of memory with 4 rows at once: going on with 2 from step 2",
+        "Out of memory with 2 rows at once: going on with 1 from step 2",
+    ]
+    assert [step for step, _ in Metrics(db).series(job.id)["reward"]] == [1, 2, 3, 4]
+
+
 def test_ranks_that_hear_nothing_end_with_their_launcher(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rlkv.training.launcher", "2", "tests.processes.sleeping_rank"]
     launcher = subprocess.Popen([*command, str(tmp_path)], cwd=ROOT)
