@@ -26,9 +26,9 @@ from rlkv.gates import Gates
 
 ROWS = 32
 ROUGH = 48
-"""Answers on which all candidates are tried."""
+"""Answers for the first look: at gradients, and at all heads when few are left."""
 TRIED = 4
-"""Candidates, the best on those, that are tried on all answers."""
+"""Heads that are tried on all answers: the best of that look, or the lowest gates."""
 FEW, SHARE = 24, 4
 """A quarter of the kept heads beyond two dozen goes at a time: large models have hundreds."""
 AMONG, AT_LEAST = 0.1, 4
@@ -79,7 +79,7 @@ def eliminate(
                 candidates = _candidates(kept, learned)
                 several = (int(kept.sum()) - FEW) // SHARE
                 if several > 1:
-                    left, gone = _by_gradient(fine, kept, candidates, several)
+                    left, gone = _by_gradient(rough, kept, candidates, several)
                 else:
                     left, gone = _by_trying(rough, fine, kept, candidates)
                 if left < LOST:
@@ -105,6 +105,8 @@ def _by_gradient(
     judge: _Judge, kept: torch.Tensor, candidates: list[int], count: int
 ) -> tuple[float, list[int]]:
     """The share that is left before, and the `count` heads that a gradient calls cheapest."""
+    if count >= len(candidates):
+        return judge.cost(kept).share, candidates
     look = judge.look(kept)
     worth = look.worth.flatten()
     return look.share, sorted(candidates, key=lambda head: float(worth[head]))[:count]
@@ -115,9 +117,9 @@ def _by_trying(
 ) -> tuple[float, list[int]]:
     """The share that is left after it, and the head whose removal costs least.
 
-    All are tried on a few answers, the best of them on all.
+    The lowest gates are tried; near the end all heads, on few answers, and then the best of them.
     """
-    if len(candidates) > TRIED:
+    if kept.sum() <= EDGE:
         candidates = sorted(candidates, key=lambda head: rough.cost(_without(kept, head)).cost)
     tried = {head: fine.cost(_without(kept, head)) for head in candidates[:TRIED]}
     best = min(tried, key=lambda head: tried[head].cost)

@@ -42,8 +42,8 @@ from rlkv.training.self_distillation import (
 )
 from rlkv.training.verifier import Verifier
 
-ELIMINATION_TEXTS = 192
-"""Answers that elimination reads at most."""
+ELIMINATION_STEPS = 4
+"""Elimination reads as many answers as so many steps of training."""
 
 
 def train(
@@ -223,7 +223,7 @@ class Job:
         self.observer.event("Elimination: taking heads away one by one")
         texts = [
             Text(prompt_ids(self.tokenizer, s.problem.prompt), s.ids)
-            for s in pool[:ELIMINATION_TEXTS]
+            for s in pool[: ELIMINATION_STEPS * self.config.rows]
         ]
 
         def progress(removed: int, heads: int) -> bool:
