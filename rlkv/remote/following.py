@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkv.errors import UserError
+from rlkv.files import write_whole
 from rlkv.masks import HeadMask
 from rlkv.remote.hub_job import NOTE, HubJob, connect, submitted
 from rlkv.remote.lines import Joiner, Message, gates_of, mask_of
@@ -120,9 +121,7 @@ class _Follower:
             self.observer.event(message["text"])
         if news:
             self._number = message["number"]
-            partial = self._told.with_suffix(".part")
-            partial.write_text(str(self._number))
-            partial.replace(self._told)
+            write_whole(self._told, str(self._number))
 
     def newest(self) -> HeadMask:
         """The mask of the newest gates; of all heads, with 0 steps done, before the first."""

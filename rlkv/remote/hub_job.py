@@ -12,6 +12,7 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
 from rlkv.errors import UserError
+from rlkv.files import write_whole
 from rlkv.hub import require_reachable
 from rlkv.models import EMBEDDED
 from rlkv.remote.inside import CONFIG
@@ -131,9 +132,7 @@ def submitted(config: TrainConfig, folder: Path, api: HfApi) -> tuple[HubJob, bo
             if job.status.stage in ("SCHEDULING", "RUNNING")
         ]
         job_id = running[0].id if running else _submit(config, folder.name, api, namespace)
-    partial = note.with_suffix(".part")
-    partial.write_text(json.dumps({"namespace": namespace, "id": job_id}))
-    partial.replace(note)
+    write_whole(note, json.dumps({"namespace": namespace, "id": job_id}))
     return HubJob(api, namespace, job_id), not running
 
 

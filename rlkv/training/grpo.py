@@ -30,7 +30,7 @@ from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
 from rlkv.training.divergence import require_finite
 from rlkv.training.hardening import harden, settle
-from rlkv.training.memory import divisors
+from rlkv.training.memory import most_rows, rows_here
 from rlkv.training.penalty import penalty_weight
 from rlkv.training.sampler import Sampler
 
@@ -192,14 +192,13 @@ class _GateCallback(TrainerCallback):
 
 def rows_together(config: TrainConfig) -> int:
     """Rows of one pass through the model: the most that divides a process's share evenly."""
-    batch = config.rows // ranks.world()
-    most = config.rows_at_once or batch
-    return next(rows for rows in divisors(batch) if rows <= most)
+    batch = rows_here(config)
+    return most_rows(batch, config.rows_at_once or batch)
 
 
 def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
     """TRL's settings for a job: one optimiser step per rollout, token-mean loss, no KL."""
-    batch = config.rows // ranks.world()
+    batch = rows_here(config)
     rows = rows_together(config)
     return GRPOConfig(
         output_dir=str(folder),

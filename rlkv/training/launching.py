@@ -32,26 +32,17 @@ def processes_wanted(config: TrainConfig) -> int:
 
 
 def spread_out(config: TrainConfig, module: list[str], *, restarts: bool = False) -> None:
-    """Becomes the launcher of several processes if the job wants them; else does nothing.
+    """Where the job wants several processes, replaces this one by their launcher.
 
-    Raises:
-        UserError: as `become_launcher`.
-    """
-    processes = processes_wanted(config)
-    if processes > 1:
-        become_launcher(config, processes, module, restarts)
-
-
-def become_launcher(
-    config: TrainConfig, processes: int, module: list[str], restarts: bool = False
-) -> None:
-    """Replaces this process by a launcher of `processes` ranks that run `python -m MODULE...`.
-
-    With `restarts` the module goes on from its last checkpoint when it is started again.
+    Each rank runs `python -m MODULE...`. With `restarts` the module goes on from its last
+    checkpoint when it is started again.
 
     Raises:
         UserError: where this machine can't do that.
     """
+    processes = processes_wanted(config)
+    if processes == 1:
+        return
     on_cpu = check(config, processes)
     if on_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"

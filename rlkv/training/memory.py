@@ -197,6 +197,16 @@ def divisors(batch: int) -> list[int]:
     return [rows for rows in range(max(batch, 1), 0, -1) if batch % rows == 0]
 
 
+def most_rows(batch: int, limit: int) -> int:
+    """The most rows at once, at most `limit`, that share a batch evenly."""
+    return next(rows for rows in divisors(batch) if rows <= limit)
+
+
+def rows_here(config: TrainConfig) -> int:
+    """Answers of one step that fall to each process."""
+    return config.rows // ranks.world()
+
+
 def gigabytes(count: int) -> str:
     """Bytes for people: GB with one digit, MB below one GB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

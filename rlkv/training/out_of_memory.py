@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 
 from rlkv.errors import UserError
+from rlkv.files import write_whole
 from rlkv.masks import HeadMask
 from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
 from rlkv.training.launching import AGAIN, RESTARTS
-from rlkv.training.memory import available, divisors, gigabytes, planned
+from rlkv.training.memory import available, gigabytes, most_rows, planned, rows_here
 from rlkv.training.observer import Observer
 from rlkv.training.run import train
 
@@ -71,7 +72,7 @@ def train_within_memory(
             that nobody starts again.
         SystemExit: with `AGAIN` on several processes, if the launcher is to start them again.
     """
-    batch = config.rows // ranks.world()
+    batch = rows_here(config)
     tried = rows_too_many(folder)
     while True:
         rows = min(config.rows_at_once or batch, batch)
@@ -84,9 +85,10 @@ def train_within_memory(
         # Past the except clause: the error's frames hold the tensors that are to be freed.
         free_memory()
         tried = [*tried, rows]
+        fewer = _fewer(tried, config)
         if ranks.world() > 1:
             _end_for_another_start(folder, tried)
-        config = _halved(config, tried, observer, folder)
+        config = _with_rows(config, fewer, tried[-1], observer, folder)
 
 
 def rows_too_many(folder: Path) -> list[int]:
@@ -97,27 +99,17 @@ def rows_too_many(folder: Path) -> list[int]:
 
 
 def _end_for_another_start(folder: Path, tried: list[int]) -> None:
-    """Ends this rank if there is something left to try and somebody to start it again."""
-    if RESTARTS not in os.environ or tried[-1] == 1 or len(tried) > RETRIES:
-        return
-    partial = folder / f"{TOO_MANY}.{ranks.rank()}"  # several ranks may write the same
-    partial.write_text(json.dumps(tried))
-    partial.replace(folder / TOO_MANY)
+    """Ends this rank; the launcher starts all again, which then know of the rows tried."""
+    write_whole(folder / TOO_MANY, json.dumps(tried))  # several ranks may write the same
     raise SystemExit(AGAIN)
 
 
 def _start_with_fewer(
     config: TrainConfig, folder: Path, too_many: list[int], observer: Observer
 ) -> TrainConfig:
-    batch = config.rows // ranks.world()
-    rows = next(fewer for fewer in divisors(batch) if fewer <= max(too_many[-1] // 2, 1))
-    rows = min(rows, config.rows_at_once or batch)
+    batch = rows_here(config)
+    rows = min(most_rows(batch, max(too_many[-1] // 2, 1)), config.rows_at_once or batch)
     return _with_rows(config, rows, too_many[-1], observer, folder)
-
-
-def _halved(config: TrainConfig, tried: list[int], observer: Observer, folder: Path) -> TrainConfig:
-    rows = _fewer(tried, config.rows // ranks.world(), config)
-    return _with_rows(config, rows, tried[-1], observer, folder)
 
 
 def _with_rows(
@@ -139,15 +131,16 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _fewer(tried: list[int], batch: int, config: TrainConfig) -> int:
+def _fewer(tried: list[int], config: TrainConfig) -> int:
     """The most rows, at most half of the last ones, that share the batch evenly.
 
     Raises:
-        UserError: if there is nothing left to try.
+        UserError: if there is nothing left to try, or nobody to start several processes again.
     """
     rows = tried[-1]
-    if rows > 1 and len(tried) <= RETRIES and ranks.world() == 1:
-        return next(fewer for fewer in divisors(batch) if fewer <= rows // 2)
+    possible = ranks.world() == 1 or RESTARTS in os.environ
+    if possible and rows > 1 and len(tried) <= RETRIES:
+        return most_rows(rows_here(config), rows // 2)
     device = "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
     numbers = ", ".join(str(rows) for rows in tried)
     raise UserError(

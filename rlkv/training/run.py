@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlkv import gates as gates_module
+from rlkv.files import write_whole
 from rlkv.gates import Gates
 from rlkv.generation import prompt_ids
 from rlkv.masks import HeadMask
@@ -137,9 +138,7 @@ class Job:
         pool = stratified(solved, config.pool, config.strata, config.seed)
         observer.event(f"{len(solved)} of {len(tried)} are solved, {len(pool)} of them kept")
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        partial.write_text(json.dumps([asdict(s) for s in pool]))
-        partial.replace(path)
+        write_whole(path, json.dumps([asdict(s) for s in pool]))
         return pool
 
     # --- training ---------------------------------------------------------------------------
