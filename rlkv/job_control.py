@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlkv.errors import UserError
-from rlkv.job_export import ALL, gates_npz, metrics_csv
+from rlkv.gate_history import GateHistory
+from rlkv.job_export import ALL, metrics_csv
 from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.jobs import Job, Jobs
@@ -59,16 +60,24 @@ def export(job_id: str, out: Path) -> None:
         if out.suffix == ".csv":
             data = metrics_csv(metrics.series(job_id, max_points=ALL)).encode()
         elif out.suffix == ".npz":
-            shape = metrics.snapshot_shape(job_id)
-            if shape is None:
+            history = _history(metrics, job_id)
+            if history is None:
                 raise UserError(f"Job {job_id} has no gates yet: wait for its first step.")
-            data = gates_npz(metrics.snapshots(job_id), shape)
+            data = history.to_npz()
         else:
             raise UserError(f"{out}: name a file that ends in .csv (metrics) or .npz (gates).")
     try:
         out.write_bytes(data)
     except OSError as error:
         raise UserError(f"{out} can't be written: {error.strerror}.") from error
+
+
+def _history(metrics: Metrics, job_id: str) -> GateHistory | None:
+    shape = metrics.snapshot_shape(job_id)
+    if shape is None:
+        return None
+    rewards = metrics.series(job_id, ["reward"], max_points=ALL).get("reward", [])
+    return GateHistory.of(metrics.snapshots(job_id), shape, rewards)
 
 
 def stop(job_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The masks one can choose from: the shipped example and those in the database."""
+"""The masks one can choose from: the shipped examples and those in the database."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from rlkv.errors import UserError
+from rlkv.gate_history import FILE, GateHistory
+from rlkv.job_export import ALL
 from rlkv.masks import HeadMask
 from storage.errors import StorageError
 from ui.studio import EXAMPLES, Studio
 
 SHIPPED = "shipped"
-"""The key of the example that comes with the app."""
+"""The key of the embedded model's example; the other shipped ones are `shipped:NAME`."""
+DEFAULT = "tracer"
+"""The folder of the first of them, under `examples/masks/`."""
 
 
 @dataclass(frozen=True)
@@ -23,41 +28,110 @@ class Entry:
     key: str
     mask: HeadMask
     job_id: str | None = None
+    folder: Path | None = None
+    """Of a shipped mask."""
+
+    @property
+    def is_shipped(self) -> bool:
+        return self.folder is not None
+
+
+def is_shipped(key: str | None) -> bool:
+    """Whether a key names a mask that came with the app and is not in the database."""
+    return key is not None and (key == SHIPPED or key.startswith(f"{SHIPPED}:"))
 
 
 @lru_cache(maxsize=1)
+def shipped_masks() -> dict[str, Entry]:
+    """All shipped examples by key, the embedded model's first."""
+    found = {}
+    folders = sorted((EXAMPLES / "masks").glob("*/"), key=lambda f: (f.name != DEFAULT, f.name))
+    for folder in folders:
+        try:
+            mask = HeadMask.load(folder)
+        except UserError as error:
+            logging.getLogger(__name__).warning("No shipped mask: %s", error)
+            continue
+        key = SHIPPED if folder.name == DEFAULT else f"{SHIPPED}:{folder.name}"
+        found[key] = Entry(key, mask, folder=folder)
+    return found
+
+
 def shipped() -> HeadMask | None:
-    """The shipped example, or None where it is missing."""
-    try:
-        return HeadMask.load(EXAMPLES / "masks" / "tracer")
-    except UserError as error:
-        logging.getLogger(__name__).warning("No shipped mask: %s", error)
-        shipped.cache_clear()
-        return None
+    """The embedded model's example, or None where it is missing."""
+    entry = shipped_masks().get(SHIPPED)
+    return entry.mask if entry else None
 
 
-def choices(studio: Studio, *, model: str | None = None) -> list[tuple[str, str]]:
-    """(label, key) of every mask, newest first, the shipped one on top."""
-    found = []
-    mask = shipped()
-    if mask is not None and model in (None, mask.model):
-        found.append((f"Shipped example · {mask.layers}x{mask.kv_heads}", SHIPPED))
+def choices(
+    studio: Studio, *, model: str | None = None, shape: tuple[int, int] | None = None
+) -> list[tuple[str, str]]:
+    """(label, key) of all masks, or of one model or shape: shipped ones, then the newest first."""
+    fit = [
+        entry
+        for entry in shipped_masks().values()
+        if model in (None, entry.mask.model) and shape in (None, entry.mask.shape)
+    ]
+    found = [(_shipped_label(entry), entry.key) for entry in fit]
     for row in studio.masks.list(model=model):
-        made = time.strftime("%d %b %H:%M", time.localtime(row.created_at))
-        found.append((f"{row.name or 'Mask'} · {row.layers}x{row.kv_heads} · {made}", row.id))
+        if shape in (None, (row.layers, row.kv_heads)):
+            made = time.strftime("%d %b %H:%M", time.localtime(row.created_at))
+            found.append((f"{row.name or 'Mask'} · {row.layers}x{row.kv_heads} · {made}", row.id))
     return found
 
 
 def find(studio: Studio, key: str | None) -> Entry | None:
     """The mask called `key`; the shipped or else the newest one if that is None or gone."""
-    if key and key != SHIPPED:
+    if is_shipped(key):
+        entry = shipped_masks().get(str(key))
+        if entry is not None:
+            return entry
+    elif key:
         try:
             row = studio.masks.get(key)
             return Entry(row.id, HeadMask.from_record(asdict(row)), row.job_id)
         except StorageError:
             pass
-    mask = shipped()
-    if mask is not None:
-        return Entry(SHIPPED, mask)
+    for entry in shipped_masks().values():
+        return entry
     rows = studio.masks.list()
     return find(studio, rows[0].id) if rows else None
+
+
+def entries(studio: Studio, *, model: str, shape: tuple[int, int]) -> list[Entry]:
+    """All masks of a model and shape, as `choices` orders them."""
+    found = (find(studio, key) for _, key in choices(studio, model=model, shape=shape))
+    return [entry for entry in found if entry is not None]
+
+
+def history(studio: Studio, entry: Entry) -> GateHistory | None:
+    """The gates over the training that the mask came from, or None where there was none."""
+    if entry.folder is not None:
+        return _shipped_history(entry.folder, entry.mask.shape)
+    if entry.job_id is None:
+        return None
+    found = job_history(studio, entry.job_id)
+    return found if found is not None and found.shape == entry.mask.shape and len(found) else None
+
+
+def job_history(studio: Studio, job_id: str) -> GateHistory | None:
+    """The gates of a job so far; None before its first step."""
+    shape = studio.metrics.snapshot_shape(job_id)
+    if shape is None:
+        return None
+    rewards = studio.metrics.series(job_id, ["reward"], max_points=ALL).get("reward", [])
+    return GateHistory.of(studio.metrics.snapshots(job_id), shape, rewards)
+
+
+@lru_cache(maxsize=16)
+def _shipped_history(folder: Path, shape: tuple[int, int]) -> GateHistory | None:
+    try:
+        found = GateHistory.load(folder / FILE)
+    except UserError:
+        return None
+    return found if found.shape == shape and len(found) else None
+
+
+def _shipped_label(entry: Entry) -> str:
+    name = "Shipped example" if entry.key == SHIPPED else entry.mask.name
+    return f"{name} · {entry.mask.layers}x{entry.mask.kv_heads}"

@@ -16,8 +16,9 @@ from typing import Any
 import gradio as gr
 
 from rlkv.errors import UserError
-from rlkv.job_export import ALL, gates_npz, metrics_csv
+from rlkv.job_export import ALL, metrics_csv
 from storage.jobs import Job
+from ui import catalogue
 from ui.events import PRIVATE
 from ui.messages import refusal, told
 from ui.studio import Studio
@@ -71,10 +72,10 @@ def _metrics(studio: Studio, job: Job) -> tuple[str, bytes]:
 
 
 def _gates(studio: Studio, job: Job) -> tuple[str, bytes]:
-    shape = studio.metrics.snapshot_shape(job.id)
-    if shape is None:
+    history = catalogue.job_history(studio, job.id)
+    if history is None:
         raise UserError("This job has no gates yet: wait for its first step.")
-    return f"{job.id}-gates.npz", gates_npz(studio.metrics.snapshots(job.id), shape)
+    return f"{job.id}-gates.npz", history.to_npz()
 
 
 def _settings(studio: Studio, job: Job) -> tuple[str, bytes]:

@@ -38,6 +38,8 @@ def add_parser(commands: Any) -> None:
 
 def train(options: argparse.Namespace) -> Result:
     """Runs a training in this process; it is a job like any other and shows in the app."""
+    from rlkv.gate_history import FILE
+    from rlkv.job_control import export
     from rlkv.training import ranks
     from rlkv.training.config import TrainConfig, make_config
     from rlkv.training.launching import spread_out
@@ -67,6 +69,7 @@ def train(options: argparse.Namespace) -> Result:
     if mask is None:
         return {"job": job.id, "state": job.state, "message": job.message}
     mask.save(options.out)
+    export(job.id, options.out / FILE)
     say(f"Mask written to {options.out}")
     return {
         "job": job.id,

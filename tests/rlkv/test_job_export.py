@@ -2,9 +2,7 @@ import csv
 import io
 import math
 
-import numpy as np
-
-from rlkv.job_export import gates_npz, metrics_csv
+from rlkv.job_export import metrics_csv
 
 SERIES = {
     "reward": [(1, 0.1), (2, 0.2 + 0.1), (3, math.nan)],
@@ -28,15 +26,3 @@ def test_numbers_come_back_as_they_were() -> None:
     rows = list(csv.DictReader(io.StringIO(metrics_csv(SERIES))))
     assert float(rows[1]["reward"]) == SERIES["reward"][1][1]
     assert metrics_csv({}) == "step\n"
-
-
-def test_gates_come_back_as_they_were() -> None:
-    gates = np.random.default_rng(0).random((3, 2, 4)).astype("<f4")
-    data = gates_npz(
-        [(step, g.tobytes()) for step, g in zip((1, 2, 5), gates, strict=True)], (2, 4)
-    )
-    with np.load(io.BytesIO(data), allow_pickle=False) as found:
-        assert found["steps"].tolist() == [1, 2, 5]
-        assert np.array_equal(found["gates"], gates)
-    with np.load(io.BytesIO(gates_npz([], (2, 4))), allow_pickle=False) as empty:
-        assert empty["gates"].shape == (0, 2, 4)
