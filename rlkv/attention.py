@@ -7,11 +7,14 @@ and masks share one model:
 - a split cache handed over its new tokens: attention of `rlkv.cache`, per head full or window;
 - gates are attached and enabled: mixed attention, two softmaxes, for training;
 - neither: the model's own attention, full or with the layer's sliding window.
+
+Two more things may be handed to a single forward pass, as keywords: `rlkv_watch`, somebody who
+looks on (`Watcher`), and `rlkv_gates`, gates for that pass alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 
 NAME = "rlkv"
 GATES_ATTRIBUTE = "_rlkv_gates"
+
+
+Watcher = Callable[[nn.Module, torch.Tensor, torch.Tensor, ScoreRule, int | None], None]
+"""Called by every layer before it attends: its module, queries `[B, heads, T, D]` and keys
+`[B, kv_heads, K, D]` as attention uses them (after RoPE and norms; with a split cache the new keys
+only), the rule, and the layer's sliding window or None."""
 
 
 class Inputs(NamedTuple):
@@ -69,21 +78,28 @@ def rlkv_attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
+    rlkv_watch: Watcher | None = None,
+    rlkv_gates: Mapping[nn.Module, tuple[Gates, int]] | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """The registered function: `[B, heads, T, D]` queries in, `[B, T, heads, D]` out.
 
     `sliding_window`, `softcap` and `s_aux` (learned sink logits, one a query head) come from
-    layers that have them. Attention dropout is not applied: the model is frozen.
+    layers that have them. Attention dropout is not applied: the model is frozen. `rlkv_gates` (and
+    the row of each module in them) take the place of attached gates in this pass.
     """
     keys = key.keys if isinstance(key, NewTokens) else key
     heads = keys.shape[1]
     logits = None if s_aux is None else s_aux.view(heads, -1)
     rule = ScoreRule(scaling, softcap, logits)
+    if rlkv_watch is not None:
+        rlkv_watch(module, query, keys, rule, sliding_window)
     if isinstance(key, NewTokens):
         out = key.layer.attend(_grouped(query, heads), key, attention_mask, rule)
         return _ungrouped(out), None
-    known: tuple[Gates, int] | None = module.__dict__.get(GATES_ATTRIBUTE)
+    known: tuple[Gates, int] | None = (
+        module.__dict__.get(GATES_ATTRIBUTE) if rlkv_gates is None else rlkv_gates.get(module)
+    )
 
     def attend(inputs: Inputs) -> torch.Tensor:
         if known is not None and known[0].enabled:

@@ -125,6 +125,20 @@ class HeadMask:
         return self.shape[1]
 
     @property
+    def gates(self) -> Scores:
+        """The gates as trained, float32 `[layers, kv_heads]`.
+
+        After a training with elimination the scores hold the final order of the heads, and the
+        gates stand in the notes. Without such a note the scores are the gates.
+        """
+        try:
+            noted = np.array(self.info.get("gates"), dtype=np.float32)
+        except (TypeError, ValueError):
+            return self.scores
+        fits = noted.shape == self.shape and bool(np.isfinite(noted).all())
+        return np.clip(noted, 0.0, 1.0) if fits else self.scores
+
+    @property
     def n_kept(self) -> int:
         return int(self.kept.sum())
 

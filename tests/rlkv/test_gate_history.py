@@ -50,7 +50,7 @@ def test_thinned_keeps_the_ends() -> None:
 
 def written(tmp_path: Path, **tables: np.ndarray) -> Path:
     path = tmp_path / "training.npz"
-    np.savez(path, **tables)
+    np.savez(path, allow_pickle=True, **tables)
     return path
 
 
