@@ -13,12 +13,17 @@ from rlkv.gate_history import FILE, GateHistory
 from rlkv.job_export import ALL
 from rlkv.masks import HeadMask
 from storage.errors import StorageError
+from storage.masks import MaskRow
 from ui.studio import EXAMPLES, Studio
 
 SHIPPED = "shipped"
 """The key of the embedded model's example; the other shipped ones are `shipped:NAME`."""
 DEFAULT = "tracer"
 """The folder of the first of them, under `examples/masks/`."""
+
+
+MADE_FROM = "made_from"
+"""In a mask's notes: name and key of the mask that it was made from by hand."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,7 @@ def choices(
     found = [(_shipped_label(entry), entry.key) for entry in fit]
     for row in studio.masks.list(model=model):
         if shape in (None, (row.layers, row.kv_heads)):
-            made = time.strftime("%d %b %H:%M", time.localtime(row.created_at))
-            found.append((f"{row.name or 'Mask'} · {row.layers}x{row.kv_heads} · {made}", row.id))
+            found.append((_label(row), row.id))
     return found
 
 
@@ -108,10 +112,20 @@ def history(studio: Studio, entry: Entry) -> GateHistory | None:
     """The gates over the training that the mask came from, or None where there was none."""
     if entry.folder is not None:
         return _shipped_history(entry.folder, entry.mask.shape)
-    if entry.job_id is None:
-        return None
-    found = job_history(studio, entry.job_id)
-    return found if found is not None and found.shape == entry.mask.shape and len(found) else None
+    if entry.job_id is not None:
+        found = job_history(studio, entry.job_id)
+        fits = found is not None and found.shape == entry.mask.shape and len(found)
+        return found if fits else None
+    origin = shipped_masks().get(made_from(entry.mask)[1])
+    return _shipped_history(origin.folder, entry.mask.shape) if origin and origin.folder else None
+
+
+def made_from(mask: HeadMask) -> tuple[str, str]:
+    """Name and key of the mask that this one was made from by hand; "" where it was not."""
+    noted = mask.info.get(MADE_FROM)
+    if not isinstance(noted, dict):
+        return "", ""
+    return str(noted.get("name", "")), str(noted.get("key", ""))
 
 
 def job_history(studio: Studio, job_id: str) -> GateHistory | None:
@@ -130,6 +144,13 @@ def _shipped_history(folder: Path, shape: tuple[int, int]) -> GateHistory | None
     except UserError:
         return None
     return found if found.shape == shape and len(found) else None
+
+
+def _label(row: MaskRow) -> str:
+    made = time.strftime("%d %b %H:%M", time.localtime(row.created_at))
+    noted = row.info.get(MADE_FROM)
+    origin = f" · from {str(noted.get('name'))[:40]}" if isinstance(noted, dict) else ""
+    return f"{row.name or 'Mask'} · {row.layers}x{row.kv_heads} · {made}{origin}"
 
 
 def _shipped_label(entry: Entry) -> str:

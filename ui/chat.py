@@ -17,7 +17,7 @@ from ui.comparing import EXAMPLE, Comparing, idle
 from ui.components.header import header, html, title
 from ui.components.race import race_view
 from ui.engine import LONGEST_PROMPT, MODEL
-from ui.events import PRIVATE, QUIET
+from ui.events import MODEL_RUNS, PRIVATE, QUIET
 from ui.messages import refusal, told
 from ui.studio import Studio
 
@@ -142,7 +142,7 @@ def _wire_answers(studio: Studio, app: gr.Blocks, p: Parts) -> None:
     pressed = gr.on([p.send.click, p.question.submit], begin, None, p.controls(), **PRIVATE)
     asked = pressed.success(
         ask, [p.question, p.chooser, p.cut, p.slowly], [p.race, *p.controls()],
-        concurrency_limit=1, concurrency_id="model", **PRIVATE,
+        **MODEL_RUNS,
     )  # fmt: skip
     asked.failure(failed, None, p.controls(), **QUIET)
     p.stop.click(halt, None, [p.race, *p.controls()], cancels=[asked], **QUIET)

@@ -1,4 +1,4 @@
-"""The one loaded model behind the chat, and what the pages may ask about models.
+"""One loaded model, and what the pages may ask about models.
 
 Everything that needs torch is imported in the background thread that loads the model, so the
 first page is served before that. Pages never touch the model itself.
@@ -28,7 +28,7 @@ LONGEST_PROMPT = 4000
 
 @dataclass
 class Engine:
-    """Loads the embedded model once and runs comparisons on it."""
+    """Loads a model once and runs comparisons on it."""
 
     model_ref: str = MODEL
     _ready: threading.Event = field(default_factory=threading.Event)
@@ -53,6 +53,10 @@ class Engine:
     @property
     def ready(self) -> bool:
         return self._ready.is_set()
+
+    @property
+    def failed(self) -> bool:
+        return self.ready and self._loaded is None
 
     def wait(self, timeout: float) -> tuple[Any, Any] | None:
         """(model, tokenizer), or None if it is not there within `timeout` seconds.

@@ -9,3 +9,5 @@ QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 nothing of an error raised here."""
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For what may be refused with a message, or take a moment."""
+MODEL_RUNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, **PRIVATE}
+"""For what runs a model: one at a time, in line with the chats, since they share the machine."""

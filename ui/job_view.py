@@ -12,7 +12,7 @@ from storage.jobs import Job
 from ui import catalogue
 from ui.components.about_job import about_job
 from ui.components.curves import SERIES, training_curves
-from ui.components.heatmap import heatmap
+from ui.components.headmap import head_map_value
 from ui.components.job_list import state_badge
 from ui.components.stepper import stepper
 from ui.components.tiles import Tile, tiles
@@ -64,7 +64,7 @@ def _gates_picture(table: Any, model: str) -> Any:
         if example is None or example.model != model:
             return None
         table = np.ones(example.shape, dtype=np.float32)
-    return heatmap(table)
+    return head_map_value(table, file="gates")
 
 
 def _top(studio: Studio, job: Job, series: dict[str, list[tuple[int, float]]]) -> str:

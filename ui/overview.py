@@ -11,10 +11,10 @@ from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, get_task
 from ui import catalogue
 from ui.components.header import header, html, section, title
-from ui.components.heatmap import LEGEND_CUT, heatmap
-from ui.components.instant_map import instant_map
+from ui.components.headmap import head_map, head_map_value
 from ui.components.race import final, recording_view
 from ui.components.tiles import Tile, tiles
+from ui.heads.views import needed
 from ui.studio import EXAMPLES
 from ui.units import percent
 
@@ -71,7 +71,7 @@ def _accuracy(mask: HeadMask) -> list[Tile]:
 
 def _picture() -> None:
     section(
-        "One gate for every KV head",
+        "Every KV head of the model, by how much it is needed",
         "Learned by GRPO: reward for right answers, a price on memory.",
     )
     mask = catalogue.shipped()
@@ -81,15 +81,21 @@ def _picture() -> None:
             '<a href="./train">Train a mask</a> and it will appear under Heads.</div>'
         )
         return
-    with gr.Column(elem_classes="twin"):
-        html(instant_map(mask.scores, mask.kept))
-        gr.Plot(
-            heatmap(mask.scores, mask.kept),
-            show_label=False,
-            elem_id="overview-map",
-            container=False,
-        )
-    html(LEGEND_CUT)
+    head_map(_map_value(mask), "overview-map")
+
+
+def _map_value(mask: HeadMask) -> dict[str, Any]:
+    shown = needed(mask)
+    return head_map_value(
+        shown.values,
+        kept=mask.kept,
+        texts=shown.texts,
+        hover=shown.hover,
+        legend=shown.legend,
+        name=shown.name,
+        column=shown.column,
+        file="heads",
+    )
 
 
 def _comparison() -> None:

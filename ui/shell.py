@@ -9,12 +9,30 @@ import gradio as gr
 from gradio.components import Navbar
 
 from storage.supervisor import ensure_running
-from ui import chat, heads, overview, train
+from ui import chat, finder, head, heads, overview, stories, train
+from ui.components.tour import STOPS, tour
 from ui.events import QUIET
 from ui.studio import Studio
 from ui.theme import Studio as Theme
 
 STATIC = Path(__file__).resolve().parent / "static"
+SCRIPTS = [
+    "page.js",
+    "dom.js",
+    "export.js",
+    "race.js",
+    "charts.js",
+    "tokens.js",
+    "glossary.js",
+    "tour.js",
+    "headmap.js",
+    "headmap_input.js",
+    "headmap_time.js",
+    "headtable.js",
+    "stories.js",
+]
+"""Run before the app on every page, in this order."""
+STYLES = ["style.css", "widgets.css", "headmap.css", "head.css"]
 
 
 def build_app(studio: Studio) -> gr.Blocks:
@@ -25,26 +43,30 @@ def build_app(studio: Studio) -> gr.Blocks:
     ) as app:
         Navbar(visible=False)
         overview.build()
+        tour("Overview")
         app.load(studio.engine.load_soon, None, None, **QUIET)
     for page, name, path in (
         (train, "Train", "/train"),
         (heads, "Heads", "/heads"),
+        (head, "Head", "/head"),
+        (finder, "Finder", "/finder"),
         (chat, "Chat", "/chat"),
+        (stories, "Stories", "/stories"),
     ):
         with app.route(name, path):
             Navbar(visible=False)
             page.build(studio, app)
+            if name in STOPS:
+                tour(name)
     return cast(gr.Blocks, app)
 
 
 def launch_options(data_dir: Path) -> dict[str, Any]:
     """What to pass to `launch`: the look, and nothing open that need not be."""
-    scripts = "".join(
-        f"<script>{(STATIC / name).read_text()}</script>" for name in ("page.js", "race.js")
-    )
+    scripts = "".join(f"<script>{(STATIC / name).read_text()}</script>" for name in SCRIPTS)
     return {
         "theme": Theme(),
-        "css_paths": [STATIC / "style.css"],
+        "css_paths": [STATIC / name for name in STYLES],
         "head": scripts + '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "footer_links": ["settings"],
         "allowed_paths": [],

@@ -13,6 +13,7 @@ from storage.jobs import Jobs
 from storage.masks import Masks
 from storage.metrics import Metrics
 from ui.engine import Engine
+from ui.engines import Engines
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -23,6 +24,8 @@ class Settings:
 
     may_train: bool = True
     """Whether visitors may start and stop jobs."""
+    any_model: bool = True
+    """Whether visitors may have any model loaded, also from this machine's files."""
     data_dir: Path | None = None
     """Where the database lives; None for the user's own data folder."""
 
@@ -31,7 +34,7 @@ class Settings:
         """On a Space anybody can press Start, so training has to be switched on there."""
         on_space = bool(os.environ.get("SPACE_ID"))
         allowed = os.environ.get("RLKV_ALLOW_TRAINING", "0" if on_space else "1") == "1"
-        return cls(may_train=allowed)
+        return cls(may_train=allowed, any_model=not on_space)
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,17 @@ class Studio:
 
     settings: Settings
     db: Database
-    engine: Engine = field(default_factory=Engine)
+    engines: Engines = field(default_factory=Engines)
 
     @classmethod
     def open(cls, settings: Settings) -> Studio:
         """Opens the database; raises StorageError if that is impossible."""
         return cls(settings=settings, db=open_database(settings.data_dir))
+
+    @property
+    def engine(self) -> Engine:
+        """The embedded model's."""
+        return self.engines.embedded
 
     @property
     def jobs(self) -> Jobs:

@@ -24,7 +24,7 @@ from ui import job_view
 from ui.components.config_form import read
 from ui.components.curves import LEGEND as CURVES_LEGEND
 from ui.components.header import header, html, section, title
-from ui.components.heatmap import LEGEND
+from ui.components.headmap import head_map
 from ui.components.job_list import job_list, job_list_view
 from ui.components.memory_line import refuse_what_cannot_fit
 from ui.events import PRIVATE, QUIET
@@ -53,7 +53,7 @@ class Parts:
     seen: gr.State
     jobs: gr.HTML
     top: gr.HTML
-    plot: gr.Plot
+    plot: gr.HTML
     curves: gr.Plot
     log: gr.HTML
     stop: gr.Button
@@ -94,8 +94,8 @@ def build(studio: Studio, app: gr.Blocks) -> None:
             top = html(elem_id="live")
             with gr.Row(equal_height=False):
                 with gr.Column(scale=1, min_width=290):
-                    html(f'<h3 class="cap2">The gates now</h3>{LEGEND}')
-                    plot = gr.Plot(show_label=False, container=False, elem_id="forming")
+                    html('<h3 class="cap2">The gates now</h3>')
+                    plot = head_map(None, "forming")
                 with gr.Column(scale=1, min_width=290):
                     html('<h3 class="cap2">Over the steps</h3>' + CURVES_LEGEND)
                     curves = gr.Plot(show_label=False, container=False, elem_id="curves")

@@ -24,6 +24,8 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 START_SECONDS = 60
+LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
+"""What Gradio's own script says of requests that were under way when a page was left."""
 
 
 class Server:
@@ -115,7 +117,7 @@ class Watch:
             self.outside.append(url)
 
     def _error(self, text: str) -> None:
-        if not self.server_away:
+        if not self.server_away and not text.startswith(LEFT):
             self.errors.append(text)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 from gradio.components.plot import PlotData
 
-from ui.components.heatmap import plotly
 from ui.theme import COMPRESSED, FULL, REWARD
 
 Points = list[tuple[int, float]]
+CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 LINES = (
     ("reward", "Reward as trained", REWARD),
     ("gate_mean", "Mean gate", FULL),
@@ -51,7 +52,7 @@ def training_curves(series: dict[str, Points], total: int) -> PlotData:
         traces.append(_line(points, title, color))
     if deployed := _finite(series, DEPLOYED[0]):
         traces.append(_marked(deployed, *DEPLOYED[1:]))
-    return plotly(traces, _layout(max(total, 1)))
+    return _plotly(traces, _layout(max(total, 1)))
 
 
 def running_mean(points: Points, weight: float = 0.85) -> Points:
@@ -63,6 +64,15 @@ def running_mean(points: Points, weight: float = 0.85) -> Points:
         mass = weight * mass + 1.0
         smooth.append((step, total / mass))
     return smooth
+
+
+def _plotly(traces: list[dict[str, Any]], layout: dict[str, Any]) -> PlotData:
+    """A figure for `gr.Plot` without Plotly's tool bar.
+
+    Written as a plain dict: Plotly's own Python classes would take longer than everything else.
+    """
+    figure = {"data": traces, "layout": layout, "config": CONFIG}
+    return PlotData(type="plotly", plot=json.dumps(figure, allow_nan=False))
 
 
 def _finite(series: dict[str, Points], name: str) -> Points:

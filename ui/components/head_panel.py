@@ -20,12 +20,22 @@ class HeadSize:
     group: int
 
 
-def head_panel(mask: HeadMask, cell: tuple[int, int], size: HeadSize | None, curve: Curve) -> str:
-    """HTML of the panel; only numbers go in."""
+def head_panel(
+    mask: HeadMask,
+    cell: tuple[int, int],
+    size: HeadSize | None,
+    curve: Curve,
+    *,
+    gate: float | None = None,
+) -> str:
+    """HTML of the panel; only numbers go in. `gate` is the trained one if it is not the score."""
     layer, head = cell
     kept = bool(mask.kept[cell])
+    score = float(mask.scores[cell])
+    trained = score if gate is None else gate
     rows = [
-        ("Gate", f"{mask.scores[cell]:.3f}"),
+        ("Gate", f"{trained:.3f}"),
+        *([("Score after elimination", f"{score:.3f}")] if abs(score - trained) > 5e-4 else []),
         ("Rank", f"{int(mask.ranks()[cell]) + 1} of {mask.kept.size}"),
         ("Reads", "the whole past" if kept else f"{mask.sink} first + {mask.recent} latest tokens"),
         *_weights(mask, head, kept, size),

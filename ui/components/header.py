@@ -6,7 +6,16 @@ from html import escape
 
 import gradio as gr
 
-PAGES = [("Overview", "./"), ("Train", "./train"), ("Heads", "./heads"), ("Chat", "./chat")]
+from ui.components.tour import STOPS, TOUR_BUTTON
+
+PAGES = [
+    ("Overview", "./"),
+    ("Train", "./train"),
+    ("Heads", "./heads"),
+    ("Finder", "./finder"),
+    ("Chat", "./chat"),
+    ("Stories", "./stories"),
+]
 
 _MARK = (
     '<svg width="26" height="26" viewBox="0 0 26 26" aria-hidden="true">'
@@ -31,9 +40,10 @@ def header(current: str) -> None:
     gr.HTML(
         f'<header class="top"><a class="brand" href="./" aria-label="RLKV Studio">{_MARK}'
         f'<span>RLKV Studio</span></a><nav aria-label="Pages">{links}</nav>'
-        '<button class="theme" type="button" title="Light or dark" '
+        f"{TOUR_BUTTON if current in STOPS else ''}"
+        '<button class="theme day" type="button" title="Light or dark" '
         'aria-label="Switch between light and dark">◐</button></header>',
-        js_on_load="element.querySelector('.theme').addEventListener('click', rlkvTheme);",
+        js_on_load="element.querySelector('.theme.day').addEventListener('click', rlkvTheme);",
         apply_default_css=False,
     )
 

@@ -1,0 +1,65 @@
+"""Words and their definitions."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from ui.glossary import TERMS, glossary_list, term
+
+
+def test_all_words_of_the_field_are_there() -> None:
+    wanted = (
+        "kv head, layer, gate, rank, sparsity, kv saved, sink, recent, far, full cache, "
+        "compressed, grpo, reward, rollout, penalty, seed, agreement, induction, retrieval, kl, "
+        "first changed token, hard mask"
+    )
+    assert set(wanted.split(", ")) <= set(TERMS)
+
+
+@pytest.mark.parametrize("key", TERMS)
+def test_each_is_said_in_a_few_plain_sentences(key: str) -> None:
+    _, meaning = TERMS[key]
+    assert meaning.endswith(".")
+    assert len(re.findall(r"[.:?!](?:\s|$)", meaning)) <= 4
+    assert len(meaning) <= 240
+
+
+def test_a_word_opens_its_own_definition() -> None:
+    first, second = term("gate", "gates"), term("gate")
+    target = re.search(r'popovertarget="([^"]+)"', first)
+    assert target is not None
+    assert f'id="{target[1]}"' in first
+    assert target[1] not in second
+    assert ">gates</button>" in first
+    assert ">Gate</button>" in second
+
+
+def test_words_are_text() -> None:
+    assert "<img" not in term("gate", "<img src=x>")
+
+
+def test_a_typing_mistake_is_found() -> None:
+    with pytest.raises(KeyError):
+        term("gaet")
+
+
+def test_the_list_is_whole_and_by_name() -> None:
+    class Names(HTMLParser):
+        found: list[str]
+        inside = False
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            self.inside = tag == "dt"
+
+        def handle_data(self, data: str) -> None:
+            if self.inside:
+                self.found.append(data)
+                self.inside = False
+
+    names = Names()
+    names.found = []
+    names.feed(glossary_list())
+    assert names.found == sorted(name for name, _ in TERMS.values())

@@ -1,0 +1,87 @@
+"""What was measured of all heads of a model: shipped with a mask, kept on disk, or made now.
+
+Making it takes seconds on a small model, so it is made once for each model, task and window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from rlkv.errors import UserError
+from rlkv.explore.table import HeadTable
+from rlkv.files import write_whole
+from rlkv.masks import HeadMask
+from ui import catalogue
+from ui.studio import Studio
+
+FILE = "heads.json"
+"""Its name beside the files of a shipped mask."""
+PROBLEMS = 16
+LOADING_SECONDS = 300
+
+
+def known(studio: Studio, entry: catalogue.Entry, model: str) -> HeadTable | None:
+    """The measurements that are there already for a mask's window and task on a model."""
+    if entry.folder is not None and model == entry.mask.model:
+        shipped = _read(entry.folder / FILE)
+        if shipped is not None and shipped.shape == entry.mask.shape:
+            return shipped
+    kept = _read(_path(studio, entry.mask, model))
+    return kept if kept is not None and kept.shape == entry.mask.shape else None
+
+
+def measure(studio: Studio, entry: catalogue.Entry, model: str) -> HeadTable:
+    """Measures all heads on the loaded model and keeps what was found.
+
+    Raises:
+        UserError: whatever keeps the model from being measured.
+    """
+    loaded = studio.engines.of(model).wait(LOADING_SECONDS)
+    if loaded is None:
+        raise UserError("The model is still loading. Try again in a moment.")
+    mask = entry.mask
+    layout = importlib.import_module("rlkv.layout").layout_of(loaded[0])
+    mask.require_shape(layout.shape[0], layout.shape[1], model)
+    window = importlib.import_module("rlkv.streaming").StreamingWindow(mask.sink, mask.recent)
+    table: HeadTable = importlib.import_module("rlkv.explore.table").head_table(
+        *loaded, task_of(mask), window, n=PROBLEMS
+    )
+    path = _path(studio, mask, model)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_whole(path, json.dumps(table.to_record()))
+    except OSError:
+        pass  # a full disk: it is measured again next time
+    _parsed.cache_clear()
+    return table
+
+
+def task_of(mask: HeadMask) -> str:
+    """The task that the mask was learned on; variable tracing where that is not known."""
+    task = mask.info.get("task")
+    return task if isinstance(task, str) and task else "tracing"
+
+
+def _path(studio: Studio, mask: HeadMask, model: str) -> Path:
+    asked = json.dumps([model, task_of(mask), mask.sink, mask.recent, mask.shape])
+    name = hashlib.sha256(asked.encode()).hexdigest()[:24]
+    return studio.db.folder / "heads" / f"{name}.json"
+
+
+def _read(path: Path) -> HeadTable | None:
+    try:
+        return _parsed(path, path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _parsed(path: Path, _changed: int) -> HeadTable | None:
+    try:
+        return HeadTable.from_record(json.loads(path.read_text()))
+    except (OSError, ValueError, UserError):
+        return None
