@@ -21,8 +21,8 @@ from storage.errors import StorageError
 from storage.jobs import Job
 from storage.supervisor import ensure_running
 from ui import job_view
+from ui.components.charts import chart
 from ui.components.config_form import read
-from ui.components.curves import LEGEND as CURVES_LEGEND
 from ui.components.header import header, html, section, title
 from ui.components.headmap import head_map
 from ui.components.job_list import job_list, job_list_view
@@ -54,7 +54,7 @@ class Parts:
     jobs: gr.HTML
     top: gr.HTML
     plot: gr.HTML
-    curves: gr.Plot
+    curves: gr.HTML
     log: gr.HTML
     stop: gr.Button
     resume: gr.Button
@@ -97,8 +97,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
                     html('<h3 class="cap2">The gates now</h3>')
                     plot = head_map(None, "forming")
                 with gr.Column(scale=1, min_width=290):
-                    html('<h3 class="cap2">Over the steps</h3>' + CURVES_LEGEND)
-                    curves = gr.Plot(show_label=False, container=False, elem_id="curves")
+                    curves = chart(None, "curves")
                     log = html(elem_id="log")
             with gr.Row(elem_classes="actions"):
                 stop = gr.Button("Stop and keep what it learned", visible=False, elem_id="stop")

@@ -125,11 +125,18 @@ def line(
     *,
     right: bool = False,
     step: bool = False,
+    dots: bool = False,
+    faint: bool = False,
 ) -> Series:
-    """One line through `points` (x, y); `step` holds a value until the next point."""
+    """One line through `points` (x, y).
+
+    `step` holds a value until the next point, `dots` marks the points, `faint` puts the line into
+    the background, without a key or a read-out.
+    """
     clean = [_clean(point) for point in points]
     axis = "right" if right else "left"
-    return {"name": name, "role": role, "points": clean, "axis": axis, "step": step}
+    looks = {"step": step, "dots": dots, "faint": faint}
+    return {"name": name, "role": role, "points": clean, "axis": axis, **looks}
 
 
 def chart(value: Value | None, elem_id: str) -> gr.HTML:

@@ -106,7 +106,7 @@ def lay_out() -> Page:
 def _controls() -> tuple[gr.Dropdown, gr.Slider, gr.Radio]:
     with gr.Column(elem_classes="card"), gr.Row(equal_height=False):
         chooser = gr.Dropdown(
-            [], label="Mask", interactive=True, elem_id="mask", scale=2, min_width=230
+            [], label="Mask", interactive=True, elem_id="mask", scale=3, min_width=250
         )
         cut = gr.Slider(
             0, 1, 0.5, step=0.01, label="Sparsity: share of KV heads compressed",

@@ -117,7 +117,7 @@
 
   function lines(value, width) {
     const parts = [], { series } = value, height = value.height || 168, direct = value.ends && width >= 420;
-    const top = drawKeys(parts, series.length > 1 && !direct ? series.map((s) => ({ role: s.role, text: s.name })) : [], width);
+    const top = drawKeys(parts, series.length > 1 && !direct ? series.filter((s) => !s.faint).map((s) => ({ role: s.role, text: s.name, dots: s.dots })) : [], width);
     const side = (right) => series.filter((s) => (s.axis === "right") === right).flatMap((s) => s.points.map((p) => p[1])).filter(Number.isFinite);
     const xs = [...new Set(series.flatMap((s) => s.points.map((p) => p[0])))].sort((a, b) => a - b);
     const x = value.xRange || [xs[0] ?? 0, xs[xs.length - 1] ?? 1];
@@ -131,8 +131,8 @@
     for (const s of series) {
       const at = s.axis === "right" ? Y2 : Y, dots = s.points.filter((p) => Number.isFinite(p[1]));
       const path = dots.map((p, k) => `${k ? (s.step ? `H${X(p[0]).toFixed(1)}V` : `L${X(p[0]).toFixed(1)} `) : `M${X(p[0]).toFixed(1)} `}${at(p[1]).toFixed(1)}`);
-      parts.push(svg("path", { class: `line r-${s.role}${s.axis === "right" ? " thin" : ""}`, d: path.join(""), "data-title": s.name || value.title }));
-      if (value.dots) for (const p of dots)
+      parts.push(svg("path", { class: `line r-${s.role}${s.axis === "right" ? " thin" : ""}${s.faint ? " faint" : ""}${s.dots ? " marked" : ""}`, d: path.join(""), "data-title": s.name || value.title }));
+      if (value.dots || s.dots) for (const p of dots)
         parts.push(svg("circle", { class: `dot r-${s.role}`, cx: X(p[0]), cy: at(p[1]), r: 3.2, "data-title": `${format(p[0], value.xUnit)}: ${format(p[1], value.unit)}` }));
       if (direct && dots.length) ends.push({ s, y: at(dots[dots.length - 1][1]), x: X(dots[dots.length - 1][0]) });
     }
@@ -143,14 +143,14 @@
     drawMarker(parts, value.marker, axes, value.y);
     // What a series holds at x: its value there, or the last one before.
     const holds = (s, at) => s.points.reduce((v, p) => (p[0] <= at ? p : v), null);
-    const reading = (i) => `${value.x || "x"} ${format(xs[i], value.xUnit)}: ` + series.map((s) => {
+    const reading = (i) => `${value.x || "x"} ${format(xs[i], value.xUnit)}: ` + series.filter((s) => !s.faint).map((s) => {
       const p = holds(s, xs[i]), unit = s.axis === "right" ? value.unit2 : value.unit;
       return `${s.name ? `${s.name} ` : ""}${p ? format(p[1], unit) : "–"}`;
     }).join(" · ");
     const cursor = (i) => {
       const group = svg("g");
       group.append(svg("line", { class: "hair", x1: X(xs[i]), x2: X(xs[i]), y1: box.top, y2: box.bottom }));
-      for (const s of series) {
+      for (const s of series.filter((one) => !one.faint)) {
         const p = holds(s, xs[i]);
         if (p && Number.isFinite(p[1])) group.append(svg("circle", { class: `dot r-${s.role}`, cx: X(p[0]), cy: (s.axis === "right" ? Y2 : Y)(p[1]), r: 4 }));
       }

@@ -2,19 +2,7 @@
 // comparison of the first page and the live chat. It knows nothing of Gradio or of models.
 // All text goes in through textContent, so nothing a model writes can become markup.
 (() => {
-  const NS = "http://www.w3.org/2000/svg";
-  const el = (tag, cls, text) => {
-    const node = document.createElement(tag);
-    if (cls) node.className = cls;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
-  const svg = (tag, attributes, text) => {
-    const node = document.createElementNS(NS, tag);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
+  const { el, svg } = window.rlkvDom;
   const three = (v) => (v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2));
   const bytes = (n) => {
     for (const unit of ["B", "KiB", "MiB", "GiB"]) {
@@ -151,11 +139,16 @@
     sum.append(big, words);
     const picture = svg("svg", { role: "img", "aria-label": "KV memory of both sides against tokens" });
     root.append(sum, picture);
-    return { root, big, words, picture };
+    const view = { root, big, words, picture, frame: null };
+    const rows = () => [["side", "tokens", "KV bytes"],
+      ...view.frame.curves.flatMap((curve, i) => curve.map((point) => [view.frame.sides[i].label, ...point]))];
+    window.rlkvExport?.attach(sum, { name: "kv-memory", title: "KV memory against tokens", svg: () => picture, rows });
+    return view;
   }
 
   function paintChart(view, frame) {
     const share = saved(frame.curves);
+    view.frame = frame;
     view.big.textContent = share === null ? "" : `${(100 * share).toFixed(0)} % KV saved`;
     view.words.textContent = share === null ? "KV memory appears here, measured token by token" : frame.agree || "at this length";
     drawChart(view.picture, frame);
