@@ -29,7 +29,7 @@ def measured(model_ref: str, mask: HeadMask, problems: list[Problem]) -> float:
 
 
 def check_mask(mask: HeadMask, problems: list[Problem]) -> None:
-    """The issue's bars for a learned mask at 50 % sparsity."""
+    """The bars for a learned mask, at 50, 60 and 75 % sparsity."""
     full = HeadMask.full(4, 8)
     half = mask.at_sparsity(0.5)
     window = {"sink": mask.sink, "recent": mask.recent}
@@ -39,6 +39,7 @@ def check_mask(mask: HeadMask, problems: list[Problem]) -> None:
     assert base >= 0.95
     assert measured("tracer", half, problems) >= 0.97 * base
     assert measured("tracer", mask.at_sparsity(0.6), problems) >= 0.95 * base
+    assert measured("tracer", mask.at_sparsity(0.75), problems) > 0.55
     assert random <= base - 0.30
     assert measured("tracer", half.inverse(), problems) < random
 

@@ -129,7 +129,7 @@ def _result(here: Here, base: str, found: Effect) -> str:
     items = [
         Tile("Same tokens", str(len(found.steps) if change is None else change),
              f"of {len(found.steps)}", key="same"),
-        Tile("Mean KL", f"{found.mean_kl:.3g}", "nats a token", key="kl"),
+        Tile("Mean KL a token", f"{found.mean_kl:.3g}", "nats", key="kl"),
         Tile("Before", _verdict(found.before), key="before"),
         Tile("After", _verdict(found.after), key="after"),
     ]  # fmt: skip

@@ -74,9 +74,9 @@ def build() -> Parts:
     """Lays the part out."""
     section(
         "Where it looks",
-        f"Point at a token to see where it looks. Hatched tokens are {term('far')}: out of a "
-        f"{term('compressed')} head's sight, neither {term('sink', 'sinks')} nor "
-        f"{term('recent')}.",
+        f"Point at a token to see where it looks. Hatched tokens are {term('far', 'far')}: out of a "
+        f"{term('compressed', 'compressed')} head's sight, neither {term('sink', 'sinks')} nor "
+        f"{term('recent', 'recent')}.",
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=8, min_width=280):
