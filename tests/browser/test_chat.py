@@ -14,7 +14,7 @@ from storage.database import open_database
 from storage.masks import Masks
 from tests.browser.conftest import Server
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.clock]
 
 QUESTION = "f=3; j=4; b=9; h:f+j; d:h-b; a:d+d; e:a-f; c:e+h; ?c"
 

@@ -106,10 +106,3 @@ def test_a_model_that_is_not_here_is_said_so(page: Page) -> None:
     expect(page.locator("#finder-note, #finder").first).to_be_visible()
     page.get_by_role("button", name="Measure all heads").click()
     expect(page.locator(".toast-body")).to_contain_text("SmolLM2", timeout=60_000)
-
-
-def test_phone_width_does_not_scroll_sideways(page: Page) -> None:
-    page.set_viewport_size({"width": 375, "height": 800})
-    page.goto("/finder")
-    expect(page.locator("#finder tbody tr")).to_have_count(32)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 375

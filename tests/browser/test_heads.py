@@ -231,6 +231,7 @@ def test_the_kept_outline_follows_the_cut(heads: Page, mask: HeadMask) -> None:
     assert kept(heads) == mask.at_sparsity(0.6).kept.tolist()
 
 
+@pytest.mark.clock
 def test_a_click_is_on_the_panel_soon(heads: Page) -> None:
     """From the click to the other head's panel on screen, as the browser sees it."""
     click_cell(heads, 0, 1)

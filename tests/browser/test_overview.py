@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.clock
 def test_shows_a_heatmap_and_a_moving_comparison_within_three_seconds(page: Page) -> None:
     began = time.monotonic()
     page.goto("/")
@@ -46,9 +47,8 @@ def test_stands_still_for_those_who_want_that(context: BrowserContext) -> None:
     expect(page.locator("#recording .side.full .answer")).to_contain_text("=", timeout=3000)
 
 
-@pytest.mark.parametrize("path", ["/", "/train", "/heads", "/chat"])
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/train", "/heads", "/head", "/finder", "/chat", "/stories"])
+@pytest.mark.parametrize(("width", "theme"), [(375, "dark"), (1440, "light")])
 def test_no_page_scrolls_sideways(
     context: BrowserContext, path: str, width: int, theme: str
 ) -> None:
@@ -56,11 +56,11 @@ def test_no_page_scrolls_sideways(
     page.set_viewport_size({"width": width, "height": 844})
     page.goto(f"{path}?__theme={theme}")
     expect(page.locator("h1")).to_be_visible()
-    page.wait_for_selector(".js-plotly-plot .main-svg, .race svg, .hm-svg")
+    page.wait_for_selector(".race svg, .hm-svg, .head-table tbody tr, .stories .tok")
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     widest = page.evaluate(
         "Math.max(...[...document.querySelectorAll('main *')]"
-        ".filter(e => !e.closest('.samples') && e.getBoundingClientRect().height)"
+        ".filter(e => !e.closest('.samples, .unseen, .frame') && e.getBoundingClientRect().height)"
         ".map(e => e.getBoundingClientRect().right))"
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -192,6 +192,7 @@ def test_the_first_changed_token_is_marked_with_both_candidates(page: Page) -> N
     expect(card).to_contain_text("compressed: “x” 50.0 %")
 
 
+@pytest.mark.clock
 def test_a_long_text_follows_the_pointer_at_once(page: Page) -> None:
     assert page.locator("#long .tok").count() == LONG
     spent = page.evaluate(

@@ -74,8 +74,8 @@ def build() -> Parts:
     """Lays the part out."""
     section(
         "Where it looks",
-        f"Point at a token to see where it looks. Hatched tokens are {term('far', 'far')}: out of a "
-        f"{term('compressed', 'compressed')} head's sight, neither {term('sink', 'sinks')} nor "
+        f"Point at a token to see where it looks. Hatched tokens are {term('far', 'far')}, out of "
+        f"a {term('compressed', 'compressed')} head's sight: neither {term('sink', 'sinks')} nor "
         f"{term('recent', 'recent')}.",
     )
     with gr.Row(equal_height=False):

@@ -36,7 +36,7 @@ def story() -> Story:
     return Story(
         "stays",
         "Why this head must stay",
-        "One head alone, compressed, and a sign that turns.",
+        "One head alone, compressed, and a token that turns.",
         [_alone(case), _first_change(case), _apart(case), _look(case), _contrast(case)],
     )
 
