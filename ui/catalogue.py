@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from rlkv.errors import UserError
 from rlkv.gate_history import FILE, GateHistory
@@ -92,8 +94,7 @@ def find(studio: Studio, key: str | None) -> Entry | None:
             return entry
     elif key:
         try:
-            row = studio.masks.get(key)
-            return Entry(row.id, HeadMask.from_record(asdict(row)), row.job_id)
+            return _entry(studio.masks.get(key))
         except StorageError:
             pass
     for entry in shipped_masks().values():
@@ -104,8 +105,9 @@ def find(studio: Studio, key: str | None) -> Entry | None:
 
 def entries(studio: Studio, *, model: str, shape: tuple[int, int]) -> list[Entry]:
     """All masks of a model and shape, as `choices` orders them."""
-    found = (find(studio, key) for _, key in choices(studio, model=model, shape=shape))
-    return [entry for entry in found if entry is not None]
+    saved = (_entry(row) for row in studio.masks.list(model=model))
+    found = [*shipped_masks().values(), *saved]
+    return [one for one in found if (one.mask.model, one.mask.shape) == (model, shape)]
 
 
 def history(studio: Studio, entry: Entry) -> GateHistory | None:
@@ -122,10 +124,7 @@ def history(studio: Studio, entry: Entry) -> GateHistory | None:
 
 def made_from(mask: HeadMask) -> tuple[str, str]:
     """Name and key of the mask that this one was made from by hand; "" where it was not."""
-    noted = mask.info.get(MADE_FROM)
-    if not isinstance(noted, dict):
-        return "", ""
-    return str(noted.get("name", "")), str(noted.get("key", ""))
+    return _origin(mask.info)
 
 
 def job_history(studio: Studio, job_id: str) -> GateHistory | None:
@@ -146,10 +145,22 @@ def _shipped_history(folder: Path, shape: tuple[int, int]) -> GateHistory | None
     return found if found.shape == shape and len(found) else None
 
 
+def _entry(row: MaskRow) -> Entry:
+    return Entry(row.id, HeadMask.from_record(asdict(row)), row.job_id)
+
+
+def _origin(info: Mapping[str, Any]) -> tuple[str, str]:
+    """As `made_from`, of a mask's notes; an uploaded file may say anything there."""
+    noted = info.get(MADE_FROM)
+    if not isinstance(noted, dict):
+        return "", ""
+    return str(noted.get("name", "")), str(noted.get("key", ""))
+
+
 def _label(row: MaskRow) -> str:
     made = time.strftime("%d %b %H:%M", time.localtime(row.created_at))
-    noted = row.info.get(MADE_FROM)
-    origin = f" · from {str(noted.get('name'))[:40]}" if isinstance(noted, dict) else ""
+    name, _ = _origin(row.info)
+    origin = f" · from {name[:40]}" if name else ""
     return f"{row.name or 'Mask'} · {row.layers}x{row.kv_heads} · {made}{origin}"
 
 

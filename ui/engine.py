@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rlkv.models import ModelSpec
 
 MODEL = "tracer"
+LOADING_SECONDS = 300
 LONGEST_PROMPT = 4000
 """Characters; the embedded model's problems have about 60."""
 
@@ -71,6 +72,17 @@ class Engine:
             raise UserError(self._error)
         return self._loaded
 
+    def loaded(self, timeout: float = LOADING_SECONDS) -> tuple[Any, Any]:
+        """(model, tokenizer), waited for.
+
+        Raises:
+            UserError: if loading failed or takes longer than `timeout` seconds.
+        """
+        found = self.wait(timeout)
+        if found is None:
+            raise UserError("The model is still loading. Try again in a moment.")
+        return found
+
     def compare(
         self,
         prompt: str,
@@ -80,10 +92,7 @@ class Engine:
         stop: threading.Event,
     ) -> Generator[tuple[Side, Side]]:
         """Streams (full, compressed) after every token; greedy, same kernels on both sides."""
-        loaded = self.wait(120)
-        if loaded is None:
-            raise UserError("The model is still loading. Try again in a moment.")
-        model, tokenizer = loaded
+        model, tokenizer = self.loaded(120)
         generation = importlib.import_module("rlkv.generation")
         sampling = generation.Sampling(max_new_tokens=max_new_tokens)
         steps = generation.lockstep(model, tokenizer, prompt, [None, mask], sampling, stop)

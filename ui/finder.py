@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,6 +13,7 @@ from rlkv.explore.table import HeadTable
 from ui import catalogue, measured
 from ui.components.head_table import Column, HeadRow, head_table, head_table_value
 from ui.components.header import header, html, title
+from ui.downloads import new_folder, take
 from ui.engine import MODEL
 from ui.events import MODEL_RUNS, PRIVATE, QUIET
 from ui.head.here import Here, link, require_model
@@ -110,13 +108,11 @@ def _wire_ways_out(studio: Studio, p: Parts) -> None:
         table = _known(studio, entry) if entry else None
         if entry is None or table is None:
             raise refusal("Measure the heads first.")
-        folder = Path(tempfile.mkdtemp(prefix="heads-", dir=os.environ.get("GRADIO_TEMP_DIR")))
-        return str(table.write_csv(folder / "heads.csv", entry.mask))
+        return str(table.write_csv(new_folder("heads") / "heads.csv", entry.mask))
 
     p.download.click(write, p.chooser, p.file, **PRIVATE).success(
-        None, None, None, api_visibility="private",
-        js="() => setTimeout(() => document.querySelector('#finder-file').click(), 60)",
-    )  # fmt: skip
+        None, None, None, **take("finder-file")
+    )
 
 
 def _measure(studio: Studio, key: str) -> None:

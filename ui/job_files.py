@@ -7,10 +7,7 @@ is never served.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,6 +16,7 @@ from rlkv.errors import UserError
 from rlkv.job_export import ALL, metrics_csv
 from storage.jobs import Job
 from ui import catalogue
+from ui.downloads import new_folder, take
 from ui.events import PRIVATE
 from ui.messages import refusal, told
 from ui.studio import Studio
@@ -31,7 +29,6 @@ BUTTONS = {
     "settings": "Settings as JSON",
     "log": "Log",
 }
-_CLICK = "() => setTimeout(() => document.querySelector('#job-file').click(), 60)"
 
 
 def job_files() -> JobFiles:
@@ -48,7 +45,7 @@ def wire_files(studio: Studio, parts: JobFiles, seen: gr.State) -> None:
     """`seen` is the page's: (job id, ...) or None."""
     for name in BUTTONS:
         parts[name].click(_writer(studio, name), seen, parts["file"], **PRIVATE).success(
-            None, None, None, js=_CLICK, api_visibility="private"
+            None, None, None, **take("job-file")
         )
 
 
@@ -59,9 +56,9 @@ def _writer(studio: Studio, name: str) -> Callable[[tuple[Any, ...] | None], str
         with told():
             job = studio.jobs.get(str(seen[0]))
             file_name, data = _CONTENTS[name](studio, job)
-        folder = Path(tempfile.mkdtemp(prefix="job-", dir=os.environ.get("GRADIO_TEMP_DIR")))
-        (folder / file_name).write_bytes(data)
-        return str(folder / file_name)
+        path = new_folder("job") / file_name
+        path.write_bytes(data)
+        return str(path)
 
     return write
 

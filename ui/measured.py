@@ -21,7 +21,6 @@ from ui.studio import Studio
 FILE = "heads.json"
 """Its name beside the files of a shipped mask."""
 PROBLEMS = 16
-LOADING_SECONDS = 300
 
 
 def known(studio: Studio, entry: catalogue.Entry, model: str) -> HeadTable | None:
@@ -40,9 +39,7 @@ def measure(studio: Studio, entry: catalogue.Entry, model: str) -> HeadTable:
     Raises:
         UserError: whatever keeps the model from being measured.
     """
-    loaded = studio.engines.of(model).wait(LOADING_SECONDS)
-    if loaded is None:
-        raise UserError("The model is still loading. Try again in a moment.")
+    loaded = studio.engines.of(model).loaded()
     mask = entry.mask
     layout = importlib.import_module("rlkv.layout").layout_of(loaded[0])
     mask.require_shape(layout.shape[0], layout.shape[1], model)

@@ -129,15 +129,20 @@ def far_tokens(pattern: Table, window: StreamingWindow, top: int = 12) -> list[F
         pattern: `[G, T, T]`, as from `pattern`.
     """
     weights = pattern.mean(0)
-    position = np.arange(len(weights))
-    query, key = position[:, None], position
-    far = (key >= window.sink) & (query - key >= window.recent)
+    far = far_of(len(weights), window)
     weights = np.where(far, weights, 0.0)
     mass = weights.sum(0) / np.maximum(far.sum(0), 1)
     order = np.argsort(-mass, kind="stable")[: max(top, 0)]
     return [
         FarToken(int(j), float(mass[j]), int(weights[:, j].argmax())) for j in order if mass[j] > 0
     ]
+
+
+def far_of(tokens: int, window: StreamingWindow) -> NDArray[np.bool_]:
+    """Which keys are far for which queries, bool `[T, T]` (query, key)."""
+    position = np.arange(tokens)
+    far: NDArray[np.bool_] = position >= window.sink
+    return far & (position[:, None] - position >= window.recent)
 
 
 def distance_edges(tokens: int) -> tuple[int, ...]:

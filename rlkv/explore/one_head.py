@@ -10,7 +10,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlkv.errors import UserError
 from rlkv.explore.answering import greedy
-from rlkv.explore.looking import FarToken, Table, distance_edges, far_tokens, pattern
+from rlkv.explore.looking import (
+    FarToken,
+    Table,
+    distance_edges,
+    far_of,
+    far_tokens,
+    pattern,
+)
 from rlkv.explore.pieces import pieces
 from rlkv.generation import encode, end_tokens
 from rlkv.layout import layout_of
@@ -110,10 +117,8 @@ def one_head(
 
 def _masses(mean: Table, window: StreamingWindow) -> tuple[float, float, float]:
     """Of weights `[T, T]`. Learned sink logits count as sinks, like in `looks`."""
-    position = np.arange(len(mean))
-    query, key = position[:, None], position
-    far = (key >= window.sink) & (query - key >= window.recent)
-    near = (key >= window.sink) & ~far
+    far = far_of(len(mean), window)
+    near = (np.arange(len(mean)) >= window.sink) & ~far
     chosen = far.any(1) if far.any() else np.ones(len(mean), dtype=bool)
     far_mass = float((mean * far)[chosen].sum(1).mean())
     recent_mass = float((mean * near)[chosen].sum(1).mean())

@@ -18,7 +18,7 @@ from ui.components.tiles import Tile, tiles
 from ui.components.tokens import kl_tokens, tokens
 from ui.glossary import term
 from ui.head.here import Here
-from ui.head.looking import LOADING_SECONDS, default_problem
+from ui.head.looking import default_problem
 from ui.measured import task_of
 from ui.studio import Studio
 
@@ -74,10 +74,7 @@ def measure(studio: Studio, here: Here, question: str, base: str) -> list[Any]:
     Raises:
         UserError: whatever keeps the model from answering.
     """
-    loaded = studio.engines.of(here.model).wait(LOADING_SECONDS)
-    if loaded is None:
-        raise UserError("The model is still loading. Try again in a moment.")
-    model, tokenizer = loaded
+    model, tokenizer = studio.engines.of(here.model).loaded()
     masks = before_and_after(here, base)
     task, problem = _checked_by(here, question)
     module = importlib.import_module("rlkv.explore.effect")

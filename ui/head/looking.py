@@ -30,7 +30,6 @@ LONGEST = 1024
 ANSWER = 256
 """Tokens of the model's own answer."""
 QUESTION, PLAIN = "A question; the model writes its answer", "A text as it is"
-LOADING_SECONDS = 300
 DRAWN = 8
 NOTHING_FAR = (
     '<p class="note">No token of this text is out of a compressed head\'s sight: write a longer '
@@ -131,10 +130,7 @@ def measure(
     Raises:
         UserError: whatever keeps the model from reading it.
     """
-    loaded = studio.engines.of(here.model).wait(LOADING_SECONDS)
-    if loaded is None:
-        raise UserError("The model is still loading. Try again in a moment.")
-    model, tokenizer = loaded
+    model, tokenizer = studio.engines.of(here.model).loaded()
     module = importlib.import_module("rlkv.explore.one_head")
     window = importlib.import_module("rlkv.streaming").StreamingWindow(
         here.mask.sink, here.mask.recent

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from rlkv.masks import HeadMask
 from ui import catalogue
 from ui.catalogue import MADE_FROM
 from ui.components.header import section
+from ui.downloads import new_folder, take
 from ui.events import PRIVATE
 from ui.heads.screen import Screen
 from ui.messages import notice, refusal, told
@@ -80,8 +79,7 @@ def wire_mask_card(
     def write(now: Screen | None) -> str:
         if now is None:
             raise refusal("There is no mask to download.")
-        folder = Path(tempfile.mkdtemp(prefix="mask-", dir=os.environ.get("GRADIO_TEMP_DIR")))
-        return str(now.mask.save_zip(folder / f"{_file_name(now.mask)}.zip"))
+        return str(now.mask.save_zip(new_folder("mask") / f"{_file_name(now.mask)}.zip"))
 
     def load(path: str, now: Screen | None) -> list[Any]:
         with told():
@@ -96,9 +94,8 @@ def wire_mask_card(
         None, chooser, None, **script
     )
     card.download.click(write, screen, card.file, **PRIVATE).success(
-        None, None, None, api_visibility="private",
-        js="() => setTimeout(() => document.querySelector('#download-file').click(), 60)",
-    )  # fmt: skip
+        None, None, None, **take("download-file")
+    )
     card.load.upload(load, [card.load, screen], everything, **PRIVATE).success(
         None, chooser, None, **script
     )
