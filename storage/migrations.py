@@ -200,3 +200,40 @@ ALTER TABLE jobs ADD COLUMN cloned_from TEXT REFERENCES jobs (id) ON DELETE SET 
 CREATE INDEX jobs_by_cloned_from ON jobs (cloned_from);
 """,
     )
+
+
+@migration
+def m003_evaluations(connection: Connection) -> None:
+    """What an evaluation asks, under what, and every single answer."""
+    _run(
+        connection,
+        """
+CREATE TABLE problems (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    prompt TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    PRIMARY KEY (job_id, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE cells (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    info TEXT NOT NULL,
+    PRIMARY KEY (job_id, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE samples (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    cell TEXT NOT NULL,
+    problem INTEGER NOT NULL,
+    draw INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    stop TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    kv_bytes INTEGER NOT NULL,
+    PRIMARY KEY (job_id, cell, problem, draw)
+) STRICT, WITHOUT ROWID;
+""",
+    )

@@ -126,6 +126,45 @@ class MaskTable(Table):
     created_at: Mapped[float]
 
 
+class ProblemTable(Table):
+    """One problem of an evaluation."""
+
+    __tablename__ = "problems"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    prompt: Mapped[str]
+    answer: Mapped[str]
+
+
+class CellTable(Table):
+    """One point of an evaluation's curves: a method at a sparsity."""
+
+    __tablename__ = "cells"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[int]
+    info: Mapped[dict[str, Any]]
+
+
+class SampleTable(Table):
+    """One answer to one problem in one cell."""
+
+    __tablename__ = "samples"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    cell: Mapped[str] = mapped_column(primary_key=True)
+    problem: Mapped[int] = mapped_column(primary_key=True)
+    draw: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    verdict: Mapped[str]
+    stop: Mapped[str]
+    tokens: Mapped[int]
+    length: Mapped[int]
+    kv_bytes: Mapped[int]
+
+
 class ChatTable(Table):
     """A conversation with one model."""
 

@@ -1,0 +1,159 @@
+"""Evaluations: the problems of a job, the cells of its table, and every answer by itself.
+
+A sample is stored once, when its answer ends: what is there is never answered again, and a second
+answer to the same problem in the same cell is not taken.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert
+
+from storage.database import Database
+from storage.errors import StorageError
+from storage.metrics import touch
+from storage.schema import CellTable, ProblemTable, SampleTable, detached
+
+Place = tuple[str, int, int]
+"""(cell, problem, draw): where a sample belongs."""
+
+
+@dataclass(frozen=True)
+class ProblemRow:
+    """One problem; ``place`` counts from 0."""
+
+    place: int
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One point of the curves; ``info`` says what it is."""
+
+    key: str
+    place: int
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What counts of one sample: everything but its text."""
+
+    cell: str
+    problem: int
+    draw: int  # 0 for greedy answers, else which of the drawn ones
+    verdict: str
+    stop: str
+    tokens: int
+    length: int  # prompt included
+    kv_bytes: int
+
+
+@dataclass(frozen=True)
+class SampleRow(Mark):
+    """One answer."""
+
+    text: str
+
+
+class Samples:
+    """The answers of all evaluations."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def plan(
+        self,
+        job_id: str,
+        problems: Iterable[tuple[str, str]],
+        cells: Iterable[tuple[str, Mapping[str, Any]]],
+    ) -> None:
+        """Store (prompt, answer) and (key, info) in order. The same plan again changes nothing.
+
+        Raises:
+            StorageError: the job has other problems already; its samples would not fit them.
+        """
+        asked = [
+            {"job_id": job_id, "place": i, "prompt": prompt, "answer": answer}
+            for i, (prompt, answer) in enumerate(problems)
+        ]
+        points = [
+            {"job_id": job_id, "place": i, "key": key, "info": dict(info)}
+            for i, (key, info) in enumerate(cells)
+        ]
+        known = [(p.prompt, p.answer) for p in self.problems(job_id)]
+        if known and known != [(p["prompt"], p["answer"]) for p in asked]:
+            raise StorageError(
+                f"Job {job_id} has begun with other problems: the task has changed. "
+                "Start a new one."
+            )
+        with self._db.write() as session:
+            touch(session, job_id)
+            connection = session.connection()
+            if asked and not known:
+                connection.execute(insert(ProblemTable), asked)
+            for point in points:
+                statement = insert(CellTable).values(point)
+                connection.execute(
+                    statement.on_conflict_do_update(
+                        index_elements=["job_id", "key"],
+                        set_={"place": point["place"], "info": point["info"]},
+                    )
+                )
+
+    def problems(self, job_id: str) -> Sequence[ProblemRow]:
+        """In their order."""
+        statement = (
+            select(ProblemTable).where(ProblemTable.job_id == job_id).order_by(ProblemTable.place)
+        )
+        with self._db.read() as session:
+            return [detached(ProblemRow, row) for row in session.scalars(statement)]
+
+    def cells(self, job_id: str) -> Sequence[CellRow]:
+        """In their order."""
+        statement = select(CellTable).where(CellTable.job_id == job_id).order_by(CellTable.place)
+        with self._db.read() as session:
+            return [detached(CellRow, row) for row in session.scalars(statement)]
+
+    def add(self, job_id: str, samples: Iterable[SampleRow]) -> None:
+        """Store answers in one transaction; those that are there already stay as they are."""
+        rows = [{"job_id": job_id, **asdict(sample)} for sample in samples]
+        if not rows:
+            return
+        with self._db.write() as session:
+            touch(session, job_id)
+            session.connection().execute(insert(SampleTable).on_conflict_do_nothing(), rows)
+
+    def known(self, job_id: str) -> set[Place]:
+        """Where samples are already."""
+        table = SampleTable
+        statement = select(table.cell, table.problem, table.draw).where(table.job_id == job_id)
+        with self._db.read() as session:
+            return {(cell, problem, draw) for cell, problem, draw in session.execute(statement)}
+
+    def marks(self, job_id: str) -> Sequence[Mark]:
+        """All samples without their texts."""
+        names = list(Mark.__dataclass_fields__)
+        columns = [getattr(SampleTable, name) for name in names]
+        statement = select(*columns).where(SampleTable.job_id == job_id)
+        with self._db.read() as session:
+            return [Mark(*row) for row in session.execute(statement)]
+
+    def answers(self, job_id: str, problem: int, draw: int | None = None) -> Sequence[SampleRow]:
+        """All answers to one problem, in the order of cells and draws."""
+        statement = (
+            select(SampleTable)
+            .join(
+                CellTable,
+                (CellTable.job_id == SampleTable.job_id) & (CellTable.key == SampleTable.cell),
+            )
+            .where(SampleTable.job_id == job_id, SampleTable.problem == problem)
+            .order_by(CellTable.place, SampleTable.draw)
+        )
+        if draw is not None:
+            statement = statement.where(SampleTable.draw == draw)
+        with self._db.read() as session:
+            return [detached(SampleRow, row) for row in session.scalars(statement)]
