@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from rlkv.headroom import give_back_heap
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -72,7 +73,7 @@ def _peak_on_cuda(device: torch.device, work: Callable[[], object]) -> int:
 
 def _peak_resident(work: Callable[[], object]) -> int | None:
     gc.collect()
-    _give_back_heap()
+    give_back_heap()  # else a contender would fill pages an earlier one left behind, unseen
     try:
         _CLEAR_REFS.write_text(_RESET_PEAK_RSS)
     except OSError:  # no Linux, or a sandbox that hides it
@@ -89,11 +90,3 @@ def _peak_rss() -> int | None:
     """The largest resident set since the last reset, in bytes."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
-
-
-def _give_back_heap() -> None:
-    """Else a later contender would fill pages that an earlier one left behind, unseen."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, TypeError, AttributeError):  # no glibc
-        return

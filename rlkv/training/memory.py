@@ -16,15 +16,14 @@ from typing import Any
 
 import psutil
 import torch
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from rlkv.errors import UserError
+from rlkv.headroom import free_bytes, gigabytes
 from rlkv.models import EMBEDDED, default_dtype, device_named, dtype_named, read_config
 from rlkv.training import ranks
-from rlkv.training.cgroups import room_in_cgroups
 from rlkv.training.config import TrainConfig
+from rlkv.weights import config_on_disk, count_parameters, loading_bytes
 
 PROCESS_ON_CPU = 660_000_000
 """Python with torch, transformers and TRL loaded, and what torch takes at its first backward."""
@@ -32,8 +31,6 @@ PROCESS_ON_GPU = 900_000_000
 """CUDA's context and libraries."""
 RESERVE = 0.05
 """Share of the free memory that is left alone: other programs move, and heaps have holes."""
-GGUF_LOADING = 1.65
-"""Peak while a quantised file is read, over the weights it becomes."""
 PROMPT_TOKENS = {"tracing": 48}
 """Longest prompts of the tasks, chat template included; others are taken for `OTHER_PROMPT`."""
 OTHER_PROMPT = 512
@@ -116,7 +113,6 @@ def estimate(config: TrainConfig, shape: Shape, rows: int) -> Need:
     a_layer = 3 * shape.inner + 2 * shape.hidden + 8 * shape.query
     tile = min(tokens, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
     copies = TILE_COPIES if device == "cpu" else 2
-    gguf = config.model.endswith(".gguf")
     weights = shape.parameters * size
     return Need(
         process=PROCESS_ON_CPU if device == "cpu" else PROCESS_ON_GPU,
@@ -124,7 +120,7 @@ def estimate(config: TrainConfig, shape: Shape, rows: int) -> Need:
         rollout=tokens * shape.cached * size * 2 + 6 * rows * shape.vocabulary * 4,
         activations=math.ceil(tokens * (shape.layers - 0.5) * a_layer * size),
         logits=tile * 4 * copies,
-        loading=math.ceil((GGUF_LOADING - 1 if gguf else 0.25) * weights),
+        loading=loading_bytes(config.model, weights),
     )
 
 
@@ -175,7 +171,7 @@ def line(config: TrainConfig) -> str:
     """One sentence for the form; never raises a UserError, loads nothing, asks no network."""
     if config.where != "here":
         return "Runs as a Hugging Face Job, which looks at its own memory."
-    if not on_disk(config.model):
+    if not config_on_disk(config.model):
         return "Memory: can't tell before the model is downloaded."
     try:
         return plan(config).sentence()
@@ -188,7 +184,7 @@ def refuse_what_cannot_fit(config: TrainConfig) -> None:
 
     Where the model is not on disk, the job itself looks again, before it loads anything.
     """
-    if config.where == "here" and on_disk(config.model):
+    if config.where == "here" and config_on_disk(config.model):
         plan(config)
 
 
@@ -207,11 +203,6 @@ def rows_here(config: TrainConfig) -> int:
     return config.rows // ranks.world()
 
 
-def gigabytes(count: int) -> str:
-    """Bytes for people: GB with one digit, MB below one GB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
 def available(device: str, processes: int = 1, *, inside: bool = False) -> int:
     """Bytes that one of `processes` on this machine may take; a small reserve is kept back.
 
@@ -220,19 +211,9 @@ def available(device: str, processes: int = 1, *, inside: bool = False) -> int:
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info()
         return int(free * (1 - RESERVE)) + (PROCESS_ON_GPU if inside else 0)
-    free = min(psutil.virtual_memory().available, room_in_cgroups())
+    free = free_bytes(device)
     own = psutil.Process().memory_info().rss if inside else 0
     return max(int(free * (1 - RESERVE)), 0) // processes + own
-
-
-def on_disk(ref: str) -> bool:
-    """Whether a model's configuration can be read without the network."""
-    if ref == EMBEDDED or ref.startswith("random:") or Path(ref).expanduser().exists():
-        return True
-    try:
-        return isinstance(try_to_load_from_cache(ref, "config.json"), str)
-    except HFValidationError:
-        return True  # no id at all: reading it says so at once
 
 
 def read_shape(ref: str) -> Shape:
@@ -251,7 +232,7 @@ def _read_shape(ref: str, changed: int) -> Shape:
     decoder = config.get_text_config(decoder=True)
     layers = layout.layers
     return Shape(
-        parameters=_parameters(config),
+        parameters=count_parameters(config),
         layers=len(layers),
         hidden=decoder.hidden_size,
         inner=_inner_width(decoder),
@@ -259,12 +240,6 @@ def _read_shape(ref: str, changed: int) -> Shape:
         cached=sum(2 * layer.kv_heads * layer.head_dim for layer in layers),
         vocabulary=decoder.vocab_size,
     )
-
-
-def _parameters(config: PreTrainedConfig) -> int:
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    return int(sum(parameter.numel() for parameter in model.parameters()))
 
 
 def _inner_width(decoder: PreTrainedConfig) -> int:

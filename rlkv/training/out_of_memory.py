@@ -7,7 +7,6 @@ starts all again.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 from collections.abc import Callable
@@ -18,18 +17,18 @@ import torch
 
 from rlkv.errors import UserError
 from rlkv.files import write_whole
+from rlkv.headroom import gigabytes
 from rlkv.masks import HeadMask
+from rlkv.out_of_memory import free_memory, is_out_of_memory
 from rlkv.training import checkpoint, ranks
 from rlkv.training.config import TrainConfig
 from rlkv.training.launching import AGAIN, RESTARTS
-from rlkv.training.memory import available, gigabytes, most_rows, planned, rows_here
+from rlkv.training.memory import available, most_rows, planned, rows_here
 from rlkv.training.observer import Observer
 from rlkv.training.run import train
 
 RETRIES = 3
 TOO_MANY = "out-of-memory.json"
-_WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
-"""torch's CPU allocator and CUDA's libraries raise plain RuntimeErrors with these."""
 
 Train = Callable[[TrainConfig, Path, Observer], HeadMask]
 
@@ -48,18 +47,6 @@ def train_as_planned(
         config = _start_with_fewer(config, folder, too_many, observer)
     ranks.lead(config, folder)
     return train_within_memory(config, folder, observer, partial(train, samples=samples))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or what caused it, says that memory ran out."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, (torch.OutOfMemoryError, MemoryError)):
-            return True
-        if isinstance(seen, RuntimeError) and any(word in str(seen).lower() for word in _WORDS):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def train_within_memory(
@@ -122,13 +109,6 @@ def _with_rows(
     )
     observer.resumed(step)
     return config.model_copy(update={"rows_at_once": rows})
-
-
-def free_memory() -> None:
-    """Gives unused memory back, so that the next attempt finds it."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _fewer(tried: list[int], config: TrainConfig) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from rlkv.cgroups import UNLIMITED, room_in_cgroups
 from rlkv.errors import UserError
 from rlkv.training import memory
-from rlkv.training.cgroups import UNLIMITED, room_in_cgroups
 from rlkv.training.config import make_config
 
 TRACER = {"model": "tracer", "device": "cpu"}

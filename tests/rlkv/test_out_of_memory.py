@@ -9,9 +9,10 @@ import torch
 
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
+from rlkv.out_of_memory import is_out_of_memory
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.training.observer import Observer
-from rlkv.training.out_of_memory import is_out_of_memory, train_within_memory
+from rlkv.training.out_of_memory import train_within_memory
 from rlkv.training.run import train
 from tests.rlkv.test_training import SMALL, Log
 
