@@ -1,26 +1,28 @@
-"""Writing text under a mask: several masks in lockstep for the chat, batches for measuring.
+"""Writing text under a mask: how tokens are drawn and when to stop, batches for measuring.
 
 Full and compressed runs go through the same cache class and kernels; "full" is a mask that
-keeps every head. Nothing here knows tasks, masks' origins or the screen.
+keeps every head. Nothing here knows tasks, masks' origins or the screen. Conversations with several
+masks side by side: `rlkv.dialogue`.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache
 
 from rlkv.cache import SplitHeadCache
-from rlkv.captured import CapturedDecode
 from rlkv.errors import UserError
-from rlkv.layout import layout_of
 from rlkv.masks import HeadMask
-from rlkv.models import max_length
+
+if TYPE_CHECKING:
+    from rlkv.dialogue import SideState
 
 PREFILL_CHUNK = 512
 """Tokens of a prompt that are read at once."""
@@ -61,7 +63,19 @@ class Side:
     seconds: float
     """Time of its own forward passes after the prompt."""
     stop_reason: str | None = None
-    """None while running, else "end", "length", "repetition" or "stopped"."""
+    """None while running, else "end", "length", "repetition", "stopped" or "memory"."""
+
+    @classmethod
+    def of(cls, state: SideState) -> Side:
+        """A side of a conversation, without what its prompt opened."""
+        return cls(
+            text="".join(token.text for token in state.tokens),
+            n_tokens=state.n_tokens,
+            length=state.length,
+            kv_bytes=state.kv_bytes,
+            seconds=state.seconds,
+            stop_reason=state.stop_reason,
+        )
 
     @property
     def tokens_per_second(self) -> float:
@@ -96,9 +110,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -> torch
         raise UserError("Write a question first.")
     text = chat_prompt(tokenizer, prompt)
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
-    unknown = tokenizer.unk_token_id
-    if unknown is not None and unknown != tokenizer.eos_token_id and (ids == unknown).any():
-        raise UserError("This model does not know some of these characters; see the examples.")
+    require_known(tokenizer, ids[0].tolist(), prompt)
     if ids.shape[1] >= limit:
         raise UserError(
             f"The prompt has {ids.shape[1]} tokens but the model reads at most {limit}: shorten it."
@@ -106,57 +118,28 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -> torch
     return ids
 
 
-@dataclass
-class _Run:
-    """One answer in the making."""
+def require_known(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *texts: str) -> None:
+    """Refuses the token ids of `texts` if the model has no token for a part of them.
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    cache: SplitHeadCache
-    sampling: Sampling
-    limit: int
-    ends: set[int]
-    generator: torch.Generator
-    capture: bool = False
-    captured: CapturedDecode | None = None
-    ids: list[int] = field(default_factory=list)
-    seconds: float = 0.0
-    stop_reason: str | None = None
+    Raises:
+        UserError: naming the words.
+    """
+    unknown = tokenizer.unk_token_id
+    if unknown is None or unknown == tokenizer.eos_token_id or unknown not in ids:
+        return
+    words = [word for text in texts for word in unreadable(tokenizer, text)]
+    shown = ", ".join(f"“{word[:20]}”" for word in words[:3]) or "some of these characters"
+    more = " and more" if len(words) > 3 else ""
+    raise UserError(f"This model does not know {shown}{more}: it has no token for it.")
 
-    @torch.inference_mode()
-    def step(self, tokens: torch.Tensor) -> None:
-        """Feeds tokens `[1, T]`, draws the next one."""
-        start = time.perf_counter()
-        if self.ids and self.capture and self.captured is None:
-            self.captured = CapturedDecode(self.model, self.cache)
-        if self.captured is not None:
-            logits = self.captured.step(tokens)
-        else:
-            logits = prefill(self.model, tokens, self.cache)
-        token = int(draw(logits[:, -1].float(), self.sampling, self.generator))
-        if self.ids:  # the prompt's pass counts as time to first token, not as decoding
-            self.seconds += time.perf_counter() - start
-        self.ids.append(token)
-        self.stop_reason = self._why_stop(token)
 
-    def _why_stop(self, token: int) -> str | None:
-        if token in self.ends:
-            return "end"
-        if len(self.ids) >= self.sampling.max_new_tokens:
-            return "length"
-        if self.cache.get_seq_length() >= self.limit:
-            return "length"
-        return "repetition" if is_repetitive(self.ids) else None
-
-    def side(self) -> Side:
-        return Side(
-            text=self.tokenizer.decode(self.ids, skip_special_tokens=True),
-            n_tokens=len(self.ids),
-            length=self.cache.get_seq_length(),
-            kv_bytes=self.cache.nbytes,
-            seconds=self.seconds,
-            stop_reason=self.stop_reason,
-        )
+def unreadable(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
+    """The words of `text` that the model has no token for, each once."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None or unknown == tokenizer.eos_token_id:
+        return []
+    words = dict.fromkeys(text.split())
+    return [word for word in words if unknown in tokenizer(word)["input_ids"]]
 
 
 def prefill(
@@ -180,43 +163,20 @@ def lockstep(
     stop: threading.Event | None = None,
     capture: bool = False,
 ) -> Iterator[tuple[Side, ...]]:
-    """Answers one prompt under several masks at once, one token each in turn.
+    """Answers one prompt under several masks: `rlkv.dialogue.converse` with texts and bytes only.
 
-    Yields a snapshot of all sides after every token. None is the full cache. All sides draw
-    with the same seed, so they agree until their logits differ. `stop` ends all of them after
-    the current token; closing the iterator frees the caches. `capture` decodes with one CUDA
-    graph a side (`rlkv.captured`), for CUDA devices.
+    Yields a snapshot of all sides after every token. None is the full cache. `stop` ends all of
+    them after the current token.
     """
-    everything = HeadMask.full(*layout_of(model).shape)
-    limit = max_length(model.config)
-    ends = end_tokens(model, tokenizer)
-    prompt_ids = encode(tokenizer, prompt, limit).to(model.device)
-    runs = [
-        _Run(
-            model,
-            tokenizer,
-            SplitHeadCache(model, everything if mask is None else mask),
-            sampling,
-            limit,
-            ends,
-            torch.Generator().manual_seed(sampling.seed),
-            capture,
-        )
-        for mask in masks
-    ]
-    sides: list[Side] = []
-    while any(run.stop_reason is None for run in runs):
-        for run in runs:
-            if run.stop_reason is not None:
-                continue
-            if stop is not None and stop.is_set():
-                run.stop_reason = "stopped"
-            elif run.ids:
-                run.step(torch.tensor([[run.ids[-1]]], device=model.device))
-            else:
-                run.step(prompt_ids)
-        sides = [run.side() for run in runs]
-        yield tuple(sides)
+    from rlkv.dialogue import Control, Message, SideSpec, converse
+
+    history = (Message("user", prompt),)
+    specs = [SideSpec(mask, history) for mask in masks]
+    frames = converse(model, tokenizer, specs, sampling, Control(stop), capture=capture)
+    with closing(frames):
+        for frame in frames:
+            if not any(side.is_reading for side in frame.sides):
+                yield tuple(Side.of(state) for state in frame.sides)
 
 
 def draw(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:

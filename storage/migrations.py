@@ -5,8 +5,11 @@ this file the way there. To change the schema, add the next ``mNNN_...`` below a
 schema before it to ``tests/storage/schemas``.
 """
 
+import json
 import time
+import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
@@ -237,3 +240,82 @@ CREATE TABLE samples (
 ) STRICT, WITHOUT ROWID;
 """,
     )
+
+
+@migration
+def m004_branches_and_votes(connection: Connection) -> None:
+    """Conversations become trees; one answer holds all its sides; votes."""
+    _run(
+        connection,
+        """
+ALTER TABLE chats ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE chats ADD COLUMN leaf INTEGER;
+ALTER TABLE messages ADD COLUMN parent_id INTEGER REFERENCES messages (id);
+ALTER TABLE messages ADD COLUMN tokens BLOB;
+CREATE INDEX messages_by_parent ON messages (parent_id);
+CREATE TABLE votes (
+    id INTEGER PRIMARY KEY,
+    chat_id TEXT REFERENCES chats (id) ON DELETE SET NULL,
+    message_id INTEGER UNIQUE REFERENCES messages (id) ON DELETE SET NULL,
+    model TEXT NOT NULL,
+    choice TEXT NOT NULL,
+    left_mask TEXT NOT NULL,
+    left_sparsity REAL NOT NULL,
+    right_mask TEXT NOT NULL,
+    right_sparsity REAL NOT NULL,
+    settings TEXT NOT NULL,
+    created_at REAL NOT NULL
+) STRICT;
+CREATE INDEX votes_by_chat ON votes (chat_id);
+""",
+    )
+    _join_sides(connection)
+
+
+def _join_sides(connection: Connection) -> None:
+    """Until schema 3 each side's answer was a message: one now holds all of a question's."""
+    rows = connection.execute(
+        text("SELECT id, chat_id, role, content, side, stats FROM messages ORDER BY chat_id, id")
+    ).all()
+    last: dict[str, int] = {}
+    answers: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        before = last.get(row.chat_id)
+        if row.role == "assistant":
+            one = _as_side(row.side or "", row.content, json.loads(row.stats))
+            if before in answers:  # another side of the same question
+                one["slot"] = len(answers[before])
+                answers[before].append(one)
+                connection.execute(text("DELETE FROM messages WHERE id = :id"), {"id": row.id})
+                continue
+            answers[row.id] = [one]
+        connection.execute(
+            text("UPDATE messages SET parent_id = :before WHERE id = :id"),
+            {"before": before, "id": row.id},
+        )
+        last[row.chat_id] = row.id
+    for key, sides in answers.items():
+        # The text of a side is read off its tokens: here one long one, nothing else is known.
+        tokens = zlib.compress(json.dumps([{"t": [side["text"]]} for side in sides]).encode())
+        connection.execute(
+            text(
+                "UPDATE messages SET side = NULL, stats = :stats, tokens = :tokens WHERE id = :id"
+            ),
+            {"stats": json.dumps({"sides": sides}), "tokens": tokens, "id": key},
+        )
+    for chat, leaf in last.items():
+        connection.execute(
+            text("UPDATE chats SET leaf = :leaf WHERE id = :chat"), {"leaf": leaf, "chat": chat}
+        )
+
+
+def _as_side(name: str, content: str, stats: dict[str, Any]) -> dict[str, Any]:
+    """One side as conversations keep it since schema 4 (`rlkv/dialogue/record.py`)."""
+    names = {"tokens": "tokens", "length": "length", "kv_bytes": "bytes", "seconds": "seconds"}
+    now = {new: stats[old] for old, new in names.items() if old in stats}
+    if stats.get("seconds") and "tokens" in stats:
+        now["speed"] = (stats["tokens"] - 1) / stats["seconds"]
+    if stats.get("stop_reason"):
+        now["stop"] = stats["stop_reason"]
+    role = "full" if name == "full" else "comp"
+    return {"slot": 0, "role": role, "name": name.capitalize(), "text": content, "now": now}

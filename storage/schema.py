@@ -166,7 +166,7 @@ class SampleTable(Table):
 
 
 class ChatTable(Table):
-    """A conversation with one model."""
+    """A conversation with one model: a tree of messages, of which one branch is open."""
 
     __tablename__ = "chats"
 
@@ -176,10 +176,12 @@ class ChatTable(Table):
     settings: Mapped[dict[str, Any]]
     created_at: Mapped[float]
     updated_at: Mapped[float]
+    source: Mapped[str] = mapped_column(default="")
+    leaf: Mapped[int | None]  # no reference: it would go round in a circle
 
 
 class MessageTable(Table):
-    """One question, or one side's answer with what it cost."""
+    """One message of a conversation; what the columns mean: `storage.chats.Message`."""
 
     __tablename__ = "messages"
 
@@ -189,6 +191,28 @@ class MessageTable(Table):
     content: Mapped[str]
     side: Mapped[str | None]
     stats: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id"))
+    tokens: Mapped[bytes | None] = mapped_column(deferred=True)  # JSON, compressed by zlib
+
+
+class VoteTable(Table):
+    """Which of two answers was found better; outlives its conversation."""
+
+    __tablename__ = "votes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    chat_id: Mapped[str | None] = mapped_column(ForeignKey("chats.id", ondelete="SET NULL"))
+    message_id: Mapped[int | None] = mapped_column(
+        ForeignKey("messages.id", ondelete="SET NULL"), unique=True
+    )
+    model: Mapped[str]
+    choice: Mapped[str]  # "left", "right" or "tie"
+    left_mask: Mapped[str]  # "" is the full cache
+    left_sparsity: Mapped[float]
+    right_mask: Mapped[str]
+    right_sparsity: Mapped[float]
+    settings: Mapped[dict[str, Any]]
     created_at: Mapped[float]
 
 

@@ -1,23 +1,34 @@
-"""`chat`: one question, the full and the split cache."""
+"""`chat`: a conversation, answered with the full and the split cache."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
-from typing import Any
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from rlkv.commands.common import Result, add, mask_option, model_options, say_for
 from rlkv.errors import UserError
 
+if TYPE_CHECKING:
+    from rlkv.dialogue import Frame
+
+NAMES = ("full", "compressed")
+
 
 def add_parser(commands: Any) -> None:
-    parser = add(commands, "chat", chat, "answer one question with the full and the split cache")
-    parser.add_argument("prompt", help='the question, e.g. "a=3; b=4; c:a+b; ?c"')
+    parser = add(commands, "chat", chat, "answer a question with the full and the split cache")
+    parser.add_argument(
+        "prompt", help='the question, e.g. "a=3; b=4; c:a+b; ?c"; "-": one a line from stdin'
+    )
     model_options(parser)
     parser.add_argument("--mask", help="folder, .zip, .tsv or Hub repo; none: full cache only")
     parser.add_argument("--sparsity", type=float, help="cut; default: the mask's own")
+    parser.add_argument("--system", help="system message, for models whose template takes one")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
+    parser.add_argument("--top-p", type=float, default=1.0, help="share of the likeliest tokens")
     parser.add_argument(
         "--capture", action="store_true", help="decode with CUDA graphs (CUDA devices only)"
     )
@@ -25,26 +36,68 @@ def add_parser(commands: Any) -> None:
 
 
 def chat(options: argparse.Namespace) -> Result:
-    """Both answers in lockstep, with the KV bytes that each really holds."""
-    from rlkv.generation import Sampling, lockstep
+    """Both answers in lockstep, with the KV bytes that each really holds; turn after turn."""
+    from rlkv.dialogue import Keeper, Message, Sampling, SideSpec, converse
+    from rlkv.headroom import Headroom
     from rlkv.models import load_model
 
     mask = mask_option(options)
     sampling = Sampling(
-        max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed
+        options.max_new_tokens, options.temperature, options.top_p, seed=options.seed
     )
     model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
     if options.capture and model.device.type != "cuda":
         raise UserError("--capture needs a CUDA device; this model is on the " + str(model.device))
-    masks = [None] if mask is None else [None, mask]
-    *_, sides = lockstep(model, tokenizer, options.prompt, masks, sampling, capture=options.capture)
+    system = (Message("system", options.system),) if options.system else ()
+    specs = [SideSpec(one, system) for one in ([None] if mask is None else [None, mask])]
+    keeper, headroom = Keeper(), Headroom(str(model.device))
+    turns = []
+    for question in _questions(options.prompt):
+        specs = [replace(s, history=(*s.history, Message("user", question))) for s in specs]
+        *_, frame = converse(
+            model, tokenizer, specs, sampling, keeper=keeper, headroom=headroom,
+            capture=options.capture,
+        )  # fmt: skip
+        specs = [
+            replace(spec, history=(*spec.history, Message("assistant", side.text)))
+            for spec, side in zip(specs, frame.sides, strict=True)
+        ]
+        turns.append(_told(frame, options))
+    if not turns:
+        raise UserError("Write a question first.")
+    return turns[-1] if len(turns) == 1 else {**turns[-1], "turns": turns}
+
+
+def _questions(prompt: str) -> Iterator[str]:
+    if prompt != "-":
+        yield prompt
+        return
+    yield from (line.strip() for line in sys.stdin if line.strip())
+
+
+def _told(frame: Frame, options: argparse.Namespace) -> Result:
+    """Says both answers; the same as plain values."""
     result: Result = {}
-    for name, side in zip(("full", "compressed"), sides, strict=False):
+    for name, side in zip(NAMES, frame.sides, strict=False):
         say_for(options)(
             f"--- {name}: {side.kv_bytes:,} KV bytes after {side.length} tokens, "
             f"{side.tokens_per_second:.0f} tokens/s\n{side.text}"
         )
-        result[name] = asdict(side) | {"tokens_per_s": side.tokens_per_second}
-    if mask is not None:
-        result["kv_saved"] = 1 - sides[1].kv_bytes / sides[0].kv_bytes
+        result[name] = {
+            "text": side.text,
+            "n_tokens": side.n_tokens,
+            "length": side.length,
+            "kv_bytes": side.kv_bytes,
+            "kv_bytes_formula": side.kv_bytes_formula,
+            "first_token_seconds": side.first_token_seconds,
+            "seconds": side.seconds,
+            "tokens_per_s": side.tokens_per_second,
+            "stop_reason": side.stop_reason,
+        }
+    if len(frame.sides) == 1:
+        return result
+    full, compressed = frame.sides
+    result["kv_saved"] = 1 - compressed.kv_bytes / full.kv_bytes if full.kv_bytes else 0.0
+    result["common_prefix"] = frame.common_prefix(1)
+    say_for(options)(f"--- the same for {result['common_prefix']} tokens")
     return result

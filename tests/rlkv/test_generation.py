@@ -104,7 +104,7 @@ def test_batches_and_lockstep_agree(tracer: Tracer) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "says"), [("  ", "question first"), ("Ünïcode!", "does not know"),
-                         ("a=1;" * 600, "at most 1024")]
+                         ("a=1;" * 600, "at most 1,024")]
 )  # fmt: skip
 def test_bad_prompts(tracer: Tracer, prompt: str, says: str) -> None:
     with pytest.raises(UserError, match=says):

@@ -58,7 +58,12 @@ def test_an_old_database_opens_with_all_it_held(tmp_path: Path, script: Path) ->
     assert metrics.latest_snapshot(job.id) == (2, bytes(24))
     assert [event.text for event in metrics.events(job.id)] == ["Hardening begins.", "Learned."]
     assert (mask.name, mask.job_id, mask.kept) == ("half", job.id, b"\1\0\1\0\1\0")
-    assert [(m.side, m.stats) for m in chat.messages] == [(None, {}), ("full", {"kv_bytes": 9})]
+    assert [(m.role, m.content) for m in chat.messages] == [("user", "a=3; ?a"), ("assistant", "3")]
+    assert chat.messages[1].parent_id == chat.messages[0].id
+    (side,) = chat.messages[1].stats["sides"]
+    assert (side["name"], side["text"], side["now"]) == ("Full", "3", {"bytes": 9})
+    answer = chat.messages[1].id
+    assert Chats(db).tokens(chat.id, [answer])[answer][0]["t"] == ["3"]
     assert db.check() == []
     db.close()
 
