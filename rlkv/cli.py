@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from rlkv import __version__
-from rlkv.commands import bench, chat, diagnose, evaluate, heads, jobs, masks, train
+from rlkv.commands import bench, chat, diagnose, evaluate, heads, jobs, masks, sweep, train
 from rlkv.commands.common import Result
 from rlkv.errors import UserError
 
@@ -42,6 +42,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (train, jobs, evaluate, bench, masks, heads, chat, diagnose):
+    for command in (train, jobs, evaluate, sweep, bench, masks, heads, chat, diagnose):
         command.add_parser(commands)
     return top

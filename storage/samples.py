@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Database
@@ -134,26 +134,31 @@ class Samples:
         with self._db.read() as session:
             return {(cell, problem, draw) for cell, problem, draw in session.execute(statement)}
 
-    def marks(self, job_id: str) -> Sequence[Mark]:
-        """All samples without their texts."""
+    def marks(self, job_id: str, cells: Sequence[str] | None = None) -> Sequence[Mark]:
+        """All samples without their texts, or those of some cells."""
         names = list(Mark.__dataclass_fields__)
         columns = [getattr(SampleTable, name) for name in names]
         statement = select(*columns).where(SampleTable.job_id == job_id)
+        if cells is not None:
+            statement = statement.where(SampleTable.cell.in_(cells))
         with self._db.read() as session:
             return [Mark(*row) for row in session.execute(statement)]
 
+    def all(self, job_id: str) -> Sequence[SampleRow]:
+        """All samples with their texts, by the order of cells, then problems, then draws."""
+        return self._whole(SampleTable.job_id == job_id)
+
     def answers(self, job_id: str, problem: int, draw: int | None = None) -> Sequence[SampleRow]:
         """All answers to one problem, in the order of cells and draws."""
-        statement = (
-            select(SampleTable)
-            .join(
-                CellTable,
-                (CellTable.job_id == SampleTable.job_id) & (CellTable.key == SampleTable.cell),
-            )
-            .where(SampleTable.job_id == job_id, SampleTable.problem == problem)
-            .order_by(CellTable.place, SampleTable.draw)
-        )
-        if draw is not None:
-            statement = statement.where(SampleTable.draw == draw)
+        table = SampleTable
+        which = [table.job_id == job_id, table.problem == problem]
+        return self._whole(*which, *([] if draw is None else [table.draw == draw]))
+
+    def _whole(self, *which: ColumnElement[bool]) -> Sequence[SampleRow]:
+        table, cell = SampleTable, CellTable
+        statement = select(table).where(*which)
+        ordered = statement.join(
+            cell, (cell.job_id == table.job_id) & (cell.key == table.cell)
+        ).order_by(cell.place, table.problem, table.draw)
         with self._db.read() as session:
-            return [detached(SampleRow, row) for row in session.scalars(statement)]
+            return [detached(SampleRow, row) for row in session.scalars(ordered)]

@@ -1,4 +1,4 @@
-"""Accuracy of a model on a task under a mask."""
+"""Accuracy of a model on a task under one mask, at once; `rlkv.evaluation.run` is the job."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlkv.generation import chat_prompt, complete
+from rlkv.cache import SplitHeadCache
+from rlkv.generation import end_tokens, prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, Task
-from rlkv.tasks.answers import opened_thinking
+from rlkv.training.rollout import Draw, rollouts
+from rlkv.training.verifier import Verifier
+
+ROWS_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,11 @@ class Accuracy:
     """The verdicts on one mask, and what it cost."""
 
     verdicts: tuple[bool, ...]
-    """Right or wrong, in the order of the problems."""
+    """Right or not, in the order of the problems; a right answer has ended by itself."""
     mean_tokens: float
     """Generated tokens of an answer."""
     kv_bytes: int
-    """Mean measured bytes of keys and values of a row at the end of its batch."""
+    """Mean measured bytes of keys and values of an answer at its end."""
 
     @property
     def value(self) -> float:
@@ -35,21 +39,25 @@ def accuracy(
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
     problems: Sequence[Problem],
-    mask: HeadMask | None,
+    mask: HeadMask,
     *,
     max_new_tokens: int | None = None,
 ) -> Accuracy:
-    """Greedy answers to all problems under one mask; None is the full cache."""
-    prompts = [problem.prompt for problem in problems]
-    answers = list(
-        complete(
-            model, tokenizer, prompts, mask, max_new_tokens=max_new_tokens or task.max_new_tokens
-        )
+    """Greedy answers to all problems under one mask."""
+    prompts = [prompt_ids(tokenizer, problem.prompt) for problem in problems]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding
+    answers = rollouts(
+        model,
+        [prompts[i] for i in order],
+        Draw(max_new_tokens or task.max_new_tokens, temperature=0.0),
+        end_tokens(model, tokenizer),
+        lambda: SplitHeadCache(model, mask),
+        ROWS_AT_ONCE,
     )
-    pairs = zip(answers, problems, strict=True)
-    opened = opened_thinking(chat_prompt(tokenizer, prompts[0])) if prompts else ""
+    found = Verifier(task, tokenizer).right(answers, [problems[i] for i in order])
+    right = dict(zip(order, found, strict=True))
     return Accuracy(
-        verdicts=tuple(task.reward(opened + a.text, problem) == 1.0 for a, problem in pairs),
-        mean_tokens=sum(answer.n_tokens for answer in answers) / len(answers),
+        verdicts=tuple(right[i] for i in range(len(problems))),
+        mean_tokens=sum(len(answer.ids) for answer in answers) / len(answers),
         kv_bytes=sum(answer.kv_bytes for answer in answers) // len(answers),
     )

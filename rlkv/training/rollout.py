@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from rlkv.explore.stopping import Stop, check, never
 from rlkv.generation import PREFILL_CHUNK, is_repetitive
 
 COMPACT_BELOW = 0.75
@@ -40,6 +41,14 @@ class Rollout:
     """Of each token among all tokens, at the temperature it was drawn at (nats)."""
     stop_reason: str = "length"
     """ "end", "length" or "repetition"."""
+    length: int = 0
+    """Tokens of this row in the cache when it ended."""
+    kv_bytes: int = 0
+    """Its share of the measured bytes of the batch's cache when it ended."""
+
+
+Ended = Callable[[int, Rollout], None]
+"""Told of each answer the moment it ends: which prompt's it is, and the answer."""
 
 
 @torch.no_grad()
@@ -50,21 +59,50 @@ def rollouts(
     ends: set[int],
     new_cache: Callable[[], Cache],
     rows_at_once: int = 0,
+    *,
+    seeds: Sequence[int] | None = None,
+    ended: Ended | None = None,
+    stop: Stop = never,
 ) -> list[Rollout]:
-    """One answer for each prompt's token ids, in order; draws from torch's global generator.
+    """One answer for each prompt's token ids, in order.
 
     Args:
         prompts: equal neighbours are read once.
         new_cache: decides under what the answers are drawn: a `WholeCache` for attached gates,
             a `SplitHeadCache` for a mask.
         rows_at_once: rows in one batch, 0 for all.
+        seeds: one for each answer, which then does not depend on the others of its batch; None
+            draws from torch's global generator.
+
+    Raises:
+        Stopped: if `stop()` says so, asked before every token.
     """
     size = rows_at_once or len(prompts)
     done: list[Rollout] = []
     for at in range(0, len(prompts), size):
-        batch = _Batch(model, prompts[at : at + size], draw, ends, new_cache())
+        part = slice(at, at + size)
+        numbers = None if seeds is None else Numbers(seeds[part])
+        batch = _Batch(model, prompts[part], draw, ends, new_cache(), numbers)
+        batch.ended = None if ended is None else _from(at, ended)
+        batch.stop = stop
         done += batch.run()
     return done
+
+
+def _from(first: int, ended: Ended) -> Ended:
+    return lambda row, rollout: ended(first + row, rollout)
+
+
+class Numbers:
+    """Random numbers of several answers, each with a generator of its own."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def next(self, rows: Sequence[int]) -> torch.Tensor:
+        """The next number of each of the given rows, in [0, 1), `[B]`."""
+        drawn = [torch.rand(1, generator=self._generators[row]) for row in rows]
+        return torch.cat(drawn)
 
 
 class _Batch:
@@ -77,8 +115,12 @@ class _Batch:
         draw: Draw,
         ends: set[int],
         cache: Cache,
+        numbers: Numbers | None = None,
     ) -> None:
         self.model, self.draw, self.ends, self.cache = model, draw, ends, cache
+        self.numbers = numbers
+        self.ended: Ended | None = None
+        self.stop: Stop = never
         self.prompts = prompts
         self.rollouts = [Rollout() for _ in prompts]
         self.rows = list(range(len(prompts)))  # which rollout each row of the cache is
@@ -86,10 +128,11 @@ class _Batch:
     def run(self) -> list[Rollout]:
         logits = self._read()
         for left in reversed(range(self.draw.max_new_tokens)):
-            tokens = self._append(logits)
+            tokens = self._append(logits, last=not left)
             tokens = self._compacted(tokens)
             if not self.rows or not left:
                 break
+            check(self.stop)
             logits = self._forward(tokens[:, None])
         return self.rollouts
 
@@ -133,9 +176,13 @@ class _Batch:
         logits: torch.Tensor = out.logits[:, -1].float()
         return logits
 
-    def _append(self, logits: torch.Tensor) -> torch.Tensor:
-        """Draws a token for every row that still runs; returns them all, `[B]`."""
-        tokens, logprobs = drawn(logits, self.draw)
+    def _append(self, logits: torch.Tensor, last: bool) -> torch.Tensor:
+        """Draws a token for every row that still runs; returns them all, `[B]`.
+
+        `last` ends all of them.
+        """
+        numbers = None if self.numbers is None else self.numbers.next(self.rows)
+        tokens, logprobs = drawn(logits, self.draw, numbers)
         for row, (token, logprob) in enumerate(
             zip(tokens.tolist(), logprobs.tolist(), strict=True)
         ):
@@ -148,7 +195,16 @@ class _Batch:
                 rollout.stop_reason = "end"
             elif is_repetitive(rollout.ids):
                 rollout.stop_reason = "repetition"
+            if last or rollout.stop_reason != "length":
+                self._end(self.rows[row])
         return tokens
+
+    def _end(self, row: int) -> None:
+        rollout = self.rollouts[row]
+        rollout.length = len(self.prompts[row]) + len(rollout.ids) - 1  # the last is not fed
+        rollout.kv_bytes = getattr(self.cache, "nbytes", 0) // len(self.rows)
+        if self.ended is not None:
+            self.ended(row, rollout)
 
     def _compacted(self, tokens: torch.Tensor) -> torch.Tensor:
         """Removes ended rows from the cache where that pays; the tokens of those that are left."""
@@ -165,19 +221,35 @@ class _Batch:
         return tokens[index]
 
 
-def drawn(logits: torch.Tensor, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
+def drawn(
+    logits: torch.Tensor, draw: Draw, numbers: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens `[B]` drawn from `[B, vocabulary]` logits, and their log-probabilities `[B]`.
 
     The log-probabilities are those of the whole distribution, as the loss computes them, also
-    where top-p or top-k cut it for drawing.
+    where top-p or top-k cut it for drawing. `numbers` `[B]` in [0, 1) decide what is drawn; None
+    asks torch's global generator.
     """
     if draw.temperature == 0:
         logprobs = logits.log_softmax(-1)
         tokens = logits.argmax(-1)
     else:
         logprobs = (logits / draw.temperature).log_softmax(-1)
-        tokens = torch.multinomial(_cut(logprobs.exp(), draw), 1)[:, 0]
+        chances = _cut(logprobs.exp(), draw)
+        if numbers is None:
+            tokens = torch.multinomial(chances, 1)[:, 0]
+        else:
+            tokens = _at(chances, numbers)
     return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
+
+
+def _at(chances: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """The tokens whose stretch of the cumulated `chances` `[B, vocabulary]` holds `numbers`."""
+    reached = chances.double().cumsum(-1)
+    wanted = numbers.to(reached.device, reached.dtype)[:, None] * reached[:, -1:]
+    # To the right of what is reached, so that a token without a chance is never met.
+    found = torch.searchsorted(reached, wanted, right=True)[:, 0]
+    return found.clamp(max=chances.shape[-1] - 1)
 
 
 def _cut(probabilities: torch.Tensor, draw: Draw) -> torch.Tensor:

@@ -22,6 +22,10 @@ class Verifier:
         """1.0 for a right and finished answer, else 0.0."""
         return self.task.reward(self.opened + text, problem)
 
+    def text(self, rollout: Rollout) -> str:
+        """What was written, without special tokens."""
+        return str(self.tokenizer.decode(rollout.ids, skip_special_tokens=True))
+
     def right(self, rollouts: list[Rollout], problems: list[Problem]) -> list[bool]:
         """Which rollouts ended with the right answer."""
         texts = self.tokenizer.batch_decode([r.ids for r in rollouts], skip_special_tokens=True)

@@ -10,8 +10,10 @@ import pytest
 from rlkv.cli import main
 from rlkv.masks import HeadMask
 from rlkv.training.config import TrainConfig
+from rlkv.worker import create_evaluation
 from storage.database import open_database
 from storage.jobs import Jobs
+from tests.rlkv.evaluation.stage import small
 
 PROMPT = "c=7; b=6; e:c-b; k:c-e; ?k"
 
@@ -209,3 +211,37 @@ def test_jobs_wait_stop_and_refuse_by_one_line(
     assert main(["jobs", "list"]) == 0
     assert f"{job.id}  cancelled" in capsys.readouterr().out
     db.close()
+
+
+def test_sweep_writes_its_curves_and_goes_on_where_it_stopped(
+    capsys: pytest.CaptureFixture[str], mask_folder: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = run(
+        capsys, "sweep", "--mask", mask_folder, "--methods", "learned,streaming",
+        "--sparsities", "0.5,0.9", "--problems", "4", "--out", str(out),
+    )  # fmt: skip
+    assert (result["state"], result["samples"]) == ("done", 4 * 4)
+    assert result["accuracy"]["streaming"] == {"1": 0.0}
+    assert set(result["accuracy"]["learned-0"]) == {"0.5", "0.9"}
+    assert {path.name for path in out.iterdir()} == {
+        "points.csv", "samples.csv", "evaluation.json", "curves.html",
+    }  # fmt: skip
+    assert len((out / "points.csv").read_text().splitlines()) == 1 + 4
+    assert main(["sweep", "--resume", result["job"]]) == 2
+    assert "is done" in capsys.readouterr().err
+    db = open_database()
+    Jobs(db).create("train", {}, total_steps=1)
+    (other,) = [job.id for job in Jobs(db).list() if job.kind == "train"]
+    db.close()
+    assert main(["sweep", "--resume", other]) == 2
+    assert "not an evaluation" in capsys.readouterr().err
+
+
+def test_a_stopped_sweep_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    db = open_database()
+    job = create_evaluation(small(problems=2), db)
+    Jobs(db).request_stop(job.id)
+    db.close()
+    result = run(capsys, "sweep", "--resume", job.id)
+    assert (result["job"], result["state"], result["samples"]) == (job.id, "done", 6)

@@ -1,0 +1,158 @@
+"""The points of an evaluation's curves: a method at a sparsity. Knows masks, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkv.evaluation.config import TOP_SPARSITIES, EvalConfig
+from rlkv.evaluation.methods import METHODS
+from rlkv.masks import HeadMask
+
+FULL = "full"
+"""Key of the cell with the full cache, which all others are compared with."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point: all problems are answered under it."""
+
+    key: str
+    """Names it within the evaluation."""
+    series: str
+    """Which curve it belongs to; several random masks share one."""
+    title: str
+    """Of the curve."""
+    method: str
+    """Key of `METHODS`, or "full"."""
+    mask: HeadMask
+    """What is kept; for methods that drop tokens: whose bytes they may use."""
+    sparsity: float
+    """As asked for: the share of KV heads compressed."""
+    cache: Literal["heads", "h2o", "rkv"] = "heads"
+    top: bool = False
+    """The top of the ranking is compressed instead of its bottom."""
+
+    def info(self) -> dict[str, Any]:
+        """What the table and the pages need to know of it, as plain values."""
+        return {
+            "series": self.series,
+            "title": self.title,
+            "method": self.method,
+            "sparsity": self.sparsity,
+            "kept": self.mask.n_kept,
+            "heads": int(self.mask.kept.size),
+            "sink": self.mask.sink,
+            "recent": self.mask.recent,
+            "cache": self.cache,
+            "top": self.top,
+            "mask": self.mask.to_link(),
+        }
+
+
+def cells(
+    config: EvalConfig, shape: tuple[int, int], rankings: Mapping[str, NDArray[np.float32]]
+) -> list[Cell]:
+    """All points in the order in which they are measured: the full cache, then by sparsity.
+
+    Args:
+        shape: (layers, kv_heads) of the model.
+        rankings: scores `[layers, kv_heads]` by method, for those that are ranked on the model.
+    """
+    sink, recent = config.window
+    full = HeadMask.full(*shape, sink=sink, recent=recent)
+    found = [Cell(FULL, FULL, "Full cache", FULL, full, 0.0)]
+    ranked = list(_ranked(config, rankings))
+    for sparsity in config.sparsities:
+        for series, title, method, scores in ranked:
+            mask = _cut(scores, sparsity, config)
+            found.append(Cell(f"{series}@{sparsity:g}", series, title, method, mask, sparsity))
+        found += _references(config, shape, ranked, sparsity)
+        found += _droppers(config, full, sparsity)
+    if "streaming" in config.methods:
+        title = METHODS["streaming"].title
+        found.append(Cell("streaming", "streaming", title, "streaming", full.at_sparsity(1.0), 1.0))
+    return [*found, *_tops(config, ranked)]
+
+
+def _ranked(
+    config: EvalConfig, rankings: Mapping[str, NDArray[np.float32]]
+) -> Iterator[tuple[str, str, str, NDArray[np.float32]]]:
+    """(series, title, method, scores) of every ranking."""
+    if "learned" in config.methods:
+        for number, entry in enumerate(config.masks):
+            title = METHODS["learned"].title if len(config.masks) == 1 else entry.name
+            yield f"learned-{number}", title, "learned", entry.mask().scores
+    for key in config.methods:
+        if key in rankings:
+            yield key, METHODS[key].title, key, rankings[key]
+
+
+def _references(
+    config: EvalConfig,
+    shape: tuple[int, int],
+    ranked: list[tuple[str, str, str, NDArray[np.float32]]],
+    sparsity: float,
+) -> Iterator[Cell]:
+    sink, recent = config.window
+    if "random" in config.methods:
+        for seed in range(config.random_seeds):
+            mask = HeadMask.random(*shape, sparsity=sparsity, seed=seed, sink=sink, recent=recent)
+            key = f"random-{seed}@{sparsity:g}"
+            yield Cell(key, "random", METHODS["random"].title, "random", mask, sparsity)
+    if "inverse" in config.methods and config.masks:
+        mask = _cut(config.masks[0].mask().scores, sparsity, config).inverse()
+        title = METHODS["inverse"].title
+        yield Cell(f"inverse@{sparsity:g}", "inverse", title, "inverse", mask, sparsity)
+
+
+def _droppers(config: EvalConfig, full: HeadMask, sparsity: float) -> Iterator[Cell]:
+    budget = full.at_sparsity(sparsity)  # which heads does not matter, only how many
+    if "h2o" in config.methods:
+        title = METHODS["h2o"].title
+        yield Cell(f"h2o@{sparsity:g}", "h2o", title, "h2o", budget, sparsity, "h2o")
+    if "rkv" in config.methods:
+        title = METHODS["rkv"].title
+        yield Cell(f"rkv@{sparsity:g}", "rkv", title, "rkv", budget, sparsity, "rkv")
+
+
+def _tops(
+    config: EvalConfig, ranked: list[tuple[str, str, str, NDArray[np.float32]]]
+) -> Iterator[Cell]:
+    """The reasoning-heads experiment: what breaks first when the best heads are compressed."""
+    if not config.top:
+        return
+    for sparsity in TOP_SPARSITIES:
+        for series, title, method, scores in ranked:
+            mask = _cut(scores, sparsity, config).inverse()
+            key = f"{series}-top@{sparsity:g}"
+            yield Cell(key, f"{series}-top", title, method, mask, sparsity, top=True)
+
+
+def _cut(scores: NDArray[np.float32], sparsity: float, config: EvalConfig) -> HeadMask:
+    sink, recent = config.window
+    return HeadMask.from_scores(_within_one(scores), sparsity=sparsity, sink=sink, recent=recent)
+
+
+def _within_one(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same ranking with values in [0, 1], as masks hold them."""
+    low, high = float(scores.min()), float(scores.max())
+    if low >= 0.0 and high <= 1.0:
+        return scores
+    return np.asarray((scores - low) / ((high - low) or 1.0), dtype=np.float32)
+
+
+def how_many(config: EvalConfig) -> int:
+    """Points that `cells` will list, known before any ranking is made."""
+    chosen = set(config.methods)
+    ranked = len(chosen & {"duo", "far", "reward_gradient"})
+    ranked += len(config.masks) if "learned" in chosen else 0
+    each = ranked + len(chosen & {"h2o", "rkv"})
+    each += config.random_seeds if "random" in chosen else 0
+    each += 1 if "inverse" in chosen and config.masks else 0
+    tops = len(TOP_SPARSITIES) * ranked if config.top else 0
+    return 1 + each * len(config.sparsities) + ("streaming" in chosen) + tops

@@ -1,0 +1,222 @@
+"""What samples say: accuracy with its uncertainty, length, bytes and errors of every cell.
+
+Intervals are percentile bootstraps over problems: all answers to one problem are drawn together,
+and differences from the full cache are taken problem by problem before anything is drawn.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkv.evaluation.cells import FULL
+from rlkv.evaluation.samples import VERDICTS
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+Interval = tuple[float, float]
+Numbers = NDArray[np.float64]
+
+
+class MarkLike(Protocol):
+    """One sample, its text aside."""
+
+    @property
+    def cell(self) -> str: ...
+    @property
+    def problem(self) -> int: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def kv_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve: a series at a sparsity."""
+
+    sparsity: float
+    """Share of KV heads compressed, as asked for."""
+    kept: int
+    """KV heads with the full cache; for token dropping: of the mask whose bytes it may use."""
+    samples: int
+    problems: int
+    accuracy: float
+    interval: Interval
+    """Of the accuracy."""
+    difference: float | None
+    """Accuracy less that of the full cache on the same problems."""
+    difference_interval: Interval | None
+    tokens: float
+    """Mean length of an answer."""
+    tokens_right: float | None
+    """Mean length of the right answers."""
+    kv_bytes: float
+    """Mean measured bytes of an answer at its end."""
+    length: float
+    """Mean tokens in the cache at its end."""
+    modes: Mapping[str, float]
+    """Share of each verdict."""
+    cells: tuple[str, ...]
+    """Which cells it is the mean of: several for random masks."""
+    complete: bool = True
+    """Whether all answers are there. Short problems come first, so an earlier look flatters."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve."""
+
+    key: str
+    title: str
+    method: str
+    top: bool
+    points: tuple[Point, ...]
+    """By sparsity; the full cache is no part of it."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All curves of an evaluation, as far as it has come."""
+
+    full: Point | None
+    series: tuple[Series, ...]
+    samples: int
+    wanted: int
+    """Samples when it is complete."""
+
+    @property
+    def complete(self) -> bool:
+        return self.samples >= self.wanted > 0
+
+
+def results(
+    cells: Sequence[tuple[str, Mapping[str, Any]]],
+    marks: Iterable[MarkLike],
+    *,
+    problems: int,
+    draws: int = 1,
+    seed: int = 0,
+) -> Results:
+    """The table of what was measured so far.
+
+    Args:
+        cells: key and `Cell.info` of each, in order.
+        problems: of the whole evaluation; `draws` answers to each.
+        seed: of the bootstrap.
+    """
+    by_cell: dict[str, list[MarkLike]] = defaultdict(list)
+    for mark in marks:
+        by_cell[mark.cell].append(mark)
+    full = by_cell.get(FULL, [])
+    groups: dict[str, dict[float, list[str]]] = {}
+    infos = dict(cells)
+    for key, info in cells:
+        if key != FULL:
+            by_sparsity = groups.setdefault(info["series"], {})
+            by_sparsity.setdefault(float(info["sparsity"]), []).append(key)
+
+    def point(keys: Sequence[str]) -> Point | None:
+        found = [mark for key in keys for mark in by_cell.get(key, [])]
+        if not found:
+            return None
+        complete = len(found) == len(keys) * problems * draws
+        return _point(infos[keys[0]], keys, found, full, seed, complete)
+
+    series = []
+    for key, by_sparsity in groups.items():
+        info = infos[next(iter(by_sparsity.values()))[0]]
+        points = [point(keys) for _, keys in sorted(by_sparsity.items())]
+        shown = tuple(one for one in points if one is not None)
+        series.append(Series(key, info["title"], info["method"], bool(info["top"]), shown))
+    return Results(
+        full=point([FULL]) if FULL in infos else None,
+        series=tuple(series),
+        samples=sum(map(len, by_cell.values())),
+        wanted=len(cells) * problems * draws,
+    )
+
+
+def near_lossless(series: Series, tolerance: float) -> Point | None:
+    """The largest sparsity up to which nothing measured lost more than `tolerance`.
+
+    A point passes if the lower end of the 95 % interval of its difference from the full cache is
+    not below `-tolerance`. The first that fails ends the search, also if a later one would pass.
+    """
+    best = None
+    for point in series.points:
+        if not point.complete or point.difference_interval is None:
+            break
+        if point.difference_interval[0] < -tolerance:
+            break
+        best = point
+    return best
+
+
+def _point(
+    info: Mapping[str, Any],
+    keys: Sequence[str],
+    marks: Sequence[MarkLike],
+    full: Sequence[MarkLike],
+    seed: int,
+    complete: bool,
+) -> Point:
+    right = _by_problem(marks)
+    base = _by_problem(full)
+    accuracy = float(np.mean([mark.verdict == "right" for mark in marks]))
+    shared = sorted(set(right) & set(base))
+    difference = interval = None
+    if shared and keys[0] != FULL:
+        gaps = np.array([np.mean(right[p]) - np.mean(base[p]) for p in shared])
+        difference, interval = float(gaps.mean()), bootstrap(gaps, seed)
+    lengths = [mark.tokens for mark in marks if mark.verdict == "right"]
+    return Point(
+        sparsity=float(info["sparsity"]),
+        kept=int(info["kept"]),
+        samples=len(marks),
+        problems=len(right),
+        accuracy=accuracy,
+        interval=bootstrap(np.array([np.mean(r) for r in right.values()]), seed),
+        difference=difference,
+        difference_interval=interval,
+        tokens=_mean(mark.tokens for mark in marks),
+        tokens_right=float(np.mean(lengths)) if lengths else None,
+        kv_bytes=_mean(mark.kv_bytes for mark in marks),
+        length=_mean(mark.length for mark in marks),
+        modes={v: float(np.mean([mark.verdict == v for mark in marks])) for v in VERDICTS},
+        cells=tuple(keys),
+        complete=complete,
+    )
+
+
+def bootstrap(values: Numbers, seed: int = 0) -> Interval:
+    """The 95 % percentile interval of the mean of `values` `[problems]`.
+
+    Resampling asks only how often each different value comes, so that is what is drawn.
+    """
+    different, counts = np.unique(values, return_counts=True)
+    draw = np.random.default_rng(seed)
+    times = draw.multinomial(len(values), counts / len(values), size=RESAMPLES)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(times @ different / len(values), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _by_problem(marks: Iterable[MarkLike]) -> dict[int, list[bool]]:
+    found: dict[int, list[bool]] = defaultdict(list)
+    for mark in marks:
+        found[mark.problem].append(mark.verdict == "right")
+    return found
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

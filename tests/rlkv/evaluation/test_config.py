@@ -1,0 +1,78 @@
+"""Settings of an evaluation: what is refused and how, and which points follow from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlkv.errors import UserError
+from rlkv.evaluation.cells import cells
+from rlkv.evaluation.config import EvalConfig, MaskEntry, make_eval_config
+from rlkv.masks import HeadMask
+from tests.rlkv.evaluation.stage import MASK, small
+
+LEARNED = HeadMask.load(MASK)
+
+
+def test_a_mask_travels_whole() -> None:
+    back = EvalConfig(**small().model_dump(mode="json")).masks[0].mask()
+    assert np.array_equal(back.scores, LEARNED.scores)
+    assert (back.sink, back.recent) == (LEARNED.sink, LEARNED.recent)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"methods": ["learnt"]}, "Methods: choose some of learned"),
+        ({"sparsities": "0.5, half"}, "Sparsities: give numbers such as"),
+        ({"sparsities": [0.0]}, "above 0 and up to 1"),
+        ({"problems": 0}, "Problems:"),
+        ({"methods": ["inverse"]}, "Choose a learned mask"),
+        ({"temprature": 1}, "temprature:"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make_eval_config(values)
+
+
+def test_a_damaged_mask_is_refused() -> None:
+    entry = MaskEntry.of(LEARNED).model_copy(update={"layers": 3})
+    with pytest.raises(UserError, match="is damaged"):
+        entry.mask()
+
+
+def test_sparsities_come_as_text_or_numbers() -> None:
+    assert make_eval_config({"methods": [], "sparsities": "0.7; .3,0.30"}).sparsities == (0.3, 0.7)
+
+
+def test_all_methods_compress_equally_many_heads_with_one_window() -> None:
+    methods = ["learned", "random", "inverse", "streaming", "far", "h2o", "rkv"]
+    config = small(methods=methods, sparsities=[0.3, 0.6], recent=24, random_seeds=2)
+    ranking = {"far": np.random.default_rng(0).normal(size=LEARNED.shape).astype(np.float32)}
+    plan = cells(config, LEARNED.shape, ranking)
+    assert len({cell.key for cell in plan}) == len(plan) == 1 + 2 * 7 + 1
+    for sparsity in (0.3, 0.6):
+        kept = {cell.mask.n_kept for cell in plan if cell.sparsity == sparsity}
+        assert kept == {LEARNED.at_sparsity(sparsity).n_kept}
+    assert {(cell.mask.sink, cell.mask.recent) for cell in plan} == {(LEARNED.sink, 24)}
+    assert (plan[0].key, plan[0].mask.sparsity) == ("full", 0.0)
+    assert (plan[-1].key, plan[-1].mask.n_kept) == ("streaming", 0)
+
+
+def test_a_ranking_outside_zero_to_one_keeps_its_order() -> None:
+    scores = np.linspace(-3, 5, LEARNED.scores.size, dtype=np.float32).reshape(LEARNED.shape)
+    config = small(methods=["far"], sparsities=[0.5])
+    (point,) = [c for c in cells(config, LEARNED.shape, {"far": scores}) if c.method == "far"]
+    assert point.mask.kept.ravel().tolist() == [False] * 16 + [True] * 16
+
+
+def test_the_top_is_compressed_in_the_reasoning_heads_experiment() -> None:
+    config = small(methods=["learned"], sparsities=[0.5], top=True)
+    tops = [cell for cell in cells(config, LEARNED.shape, {}) if cell.top]
+    assert [cell.sparsity for cell in tops] == [0.1, 0.2, 0.3, 0.4]
+    for cell in tops:
+        best = LEARNED.ranks() < (~cell.mask.kept).sum()
+        assert np.array_equal(~cell.mask.kept, best)

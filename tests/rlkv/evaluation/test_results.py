@@ -1,0 +1,138 @@
+"""What samples say: accuracy, its interval, differences, errors, and where loss begins."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlkv.evaluation.export import page, points_csv, record, samples_csv
+from rlkv.evaluation.results import Results, bootstrap, near_lossless, results
+from rlkv.evaluation.samples import Sample
+
+
+def info(series: str, sparsity: float, method: str = "learned", top: bool = False) -> Any:
+    names = {"series": series, "title": series.title(), "method": method, "top": top}
+    return {**names, "sparsity": sparsity, "kept": 16, "heads": 32}
+
+
+def answers(cell: str, verdicts: Sequence[str], tokens: int = 10) -> list[Sample]:
+    return [
+        Sample(cell, i, 0, f"answer {i}", v, "end", tokens, tokens + 5, 100 * tokens)  # type: ignore[arg-type]
+        for i, v in enumerate(verdicts)
+    ]
+
+
+def table(marks: list[Sample], cells: Sequence[tuple[str, Any]], n: int) -> Results:
+    return results([("full", info("full", 0.0, "full")), *cells], marks, problems=n)
+
+
+def curve(rights: Sequence[int], n: int = 100) -> Results:
+    """A learned series that gets so many of `n` right at 10 %, 20 %, ...; the full cache all."""
+    cells = [(f"learned@{i}", info("learned", (i + 1) / 10)) for i in range(len(rights))]
+    marks = answers("full", ["right"] * n)
+    for i, right in enumerate(rights):
+        marks += answers(f"learned@{i}", ["right"] * right + ["wrong"] * (n - right))
+    return table(marks, cells, n)
+
+
+def test_a_point_tells_accuracy_length_bytes_and_errors() -> None:
+    verdicts = ["right", "wrong", "overlong", "repetitive"]
+    marks = answers("full", ["right"] * 4) + answers("learned@0", verdicts, tokens=20)
+    found = table(marks, [("learned@0", info("learned", 0.5))], 4)
+    (point,) = found.series[0].points
+    assert (point.accuracy, point.difference, point.tokens, point.tokens_right) == (
+        0.25, -0.75, 20.0, 20.0,
+    )  # fmt: skip
+    assert (point.kv_bytes, point.length) == (2000.0, 25.0)
+    assert point.modes == dict.fromkeys(verdicts, 0.25)
+    assert found.full is not None
+    assert found.full.difference is None
+    assert (found.samples, found.wanted, found.complete) == (8, 8, True)
+
+
+def test_random_masks_are_one_point_with_all_their_answers() -> None:
+    marks = answers("full", ["right"] * 2)
+    marks += answers("random-0", ["right", "wrong"]) + answers("random-1", ["right", "right"])
+    cells = [(f"random-{i}", info("random", 0.5, "random")) for i in range(2)]
+    (point,) = table(marks, cells, 2).series[0].points
+    assert (point.accuracy, point.samples, point.problems) == (0.75, 4, 2)
+    assert point.cells == ("random-0", "random-1")
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(7)
+    hits = 0
+    for trial in range(200):
+        low, high = bootstrap((draw.random(200) < 0.8).astype(float), seed=trial)
+        hits += low <= 0.8 <= high
+    assert 0.90 <= hits / 200 <= 0.99
+
+
+def test_differences_are_taken_problem_by_problem() -> None:
+    """Wrong on the same problems as the full cache: no difference, and no doubt about it."""
+    verdicts = ["right", "wrong"] * 50
+    marks = answers("full", verdicts) + answers("same", verdicts)
+    marks += answers("other", verdicts[::-1])
+    cells = [("same", info("same", 0.5)), ("other", info("other", 0.5))]
+    same, other = table(marks, cells, 100).series
+    assert same.points[0].difference_interval == (0.0, 0.0)
+    low, high = other.points[0].difference_interval or (0, 0)
+    assert other.points[0].difference == 0.0
+    assert low < -0.1 < 0.1 < high
+
+
+def test_near_lossless_is_the_last_point_before_the_first_loss() -> None:
+    found = curve([100, 99, 98, 80, 100])
+    best = near_lossless(found.series[0], tolerance=0.06)
+    assert best is not None
+    assert best.sparsity == pytest.approx(0.3)
+    assert near_lossless(curve([90, 100]).series[0], tolerance=0.06) is None
+
+
+def test_near_lossless_asks_for_the_interval_and_not_for_the_mean() -> None:
+    few, many = curve([19], n=20), curve([190], n=200)  # both 5 points lower
+    assert near_lossless(few.series[0], tolerance=0.1) is None
+    assert near_lossless(many.series[0], tolerance=0.1) is not None
+
+
+def test_the_table_can_be_read_before_the_end() -> None:
+    marks = answers("full", ["right"] * 3)
+    found = table(marks, [("learned@0", info("learned", 0.5))], 4)
+    assert (found.complete, found.series[0].points) == (False, ())
+    assert found.full is not None
+    assert not found.full.complete
+
+
+def test_a_point_that_is_still_measured_is_not_near_lossless() -> None:
+    cells = [("learned@0", info("learned", 0.5))]
+    whole = answers("full", ["right"] * 20)
+    (series,) = table(whole + answers("learned@0", ["right"] * 19), cells, 20).series
+    assert (series.points[0].accuracy, series.points[0].complete) == (1.0, False)
+    assert near_lossless(series, 0.1) is None
+
+
+def test_csv_json_and_page_hold_the_same_points() -> None:
+    found = curve([100, 80])
+    rows = list(csv.DictReader(io.StringIO(points_csv(found))))
+    assert [(r["series"], float(r["accuracy"])) for r in rows] == [
+        ("full", 1.0), ("learned", 1.0), ("learned", 0.8),
+    ]  # fmt: skip
+    told = json.loads(json.dumps(record(found, {"tolerance": 0.03, "model": "m"}, {})))
+    assert told["series"][0]["near_lossless"] == pytest.approx(0.1)
+    assert told["series"][0]["points"][1]["accuracy"] == 0.8
+    shown = page(found, {"model": "<b>m</b>", "task": "t"}, {})
+    assert "<b>m</b>" not in shown
+    assert "Plotly.newPlot" in shown
+    assert 'src="http' not in shown
+
+
+def test_a_text_that_looks_like_a_formula_stays_a_text() -> None:
+    evil = Sample("full", 0, 0, '=HYPERLINK("http://x")', "wrong", "end", 1, 2, 3)
+    row = next(csv.DictReader(io.StringIO(samples_csv([evil]))))
+    assert row["text"].startswith("'=")
