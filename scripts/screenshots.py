@@ -32,6 +32,7 @@ PAGES = {
     "head": ("/head?mask=shipped&head=1.2", "#change-tokens [data-i]"),
     "finder": ("/finder", "#finder tbody tr"),
     "chat": ("/chat", "#question"),
+    "evaluate": ("/evaluate", "#accuracy .curve"),
     "stories": ("/stories", "h1"),
 }
 """Address, and what has to be there before the picture is taken."""

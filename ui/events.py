@@ -7,6 +7,9 @@ from typing import Any
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """For short work that can't fail: answers at once, past the queue. Gradio shows the person
 nothing of an error raised here."""
+FOLLOWS: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
+"""For what follows fields: with several triggers Gradio would drop a change that comes while the
+last one is being answered."""
 PRIVATE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For what may be refused with a message, or take a moment."""
 MODEL_RUNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, **PRIVATE}

@@ -14,8 +14,10 @@ from rlkv.training.config import PRESETS, TrainConfig, as_options
 from ui.components.config_form import fields, read
 from ui.components.header import html, section
 from ui.components.memory_line import watch_memory
-from ui.engine import MODEL
-from ui.events import QUIET
+from ui.events import FOLLOWS, QUIET
+from ui.models.picker import choices as models_offered
+from ui.models.picker import model_facts
+from ui.studio import Studio
 
 MAIN = ["model", "task", "steps", "penalty", "seed"]
 GROUPS = {
@@ -56,7 +58,7 @@ class JobForm:
     note: gr.HTML
 
 
-def job_form(may_train: bool) -> JobForm:
+def job_form(studio: Studio) -> JobForm:
     """Builds the form inside the open layout."""
     section("New job")
     note = html(elem_id="origin")
@@ -67,15 +69,18 @@ def job_form(may_train: bool) -> JobForm:
         info=ABOUT["quick"],
         elem_id="preset",
     )
-    choices = {"model": [MODEL], "task": list(TASKS)}
+    choices = {"model": [ref for _, ref in models_offered(studio)], "task": list(TASKS)}
     with gr.Row(elem_classes="fields"):
         values = fields(TrainConfig, MAIN, choices=choices, prefix="train-")
+    model_facts(studio, values[0], "train")
     with gr.Accordion("More settings", open=False, elem_id="more"):
         for title, names in GROUPS.items():
             html(f'<h3 class="cap2">{escape(title)}</h3>')
             with gr.Row(elem_classes="fields"):
                 values += fields(TrainConfig, names, prefix="train-")
-    start = gr.Button("Start", variant="primary", elem_id="start", interactive=may_train)
+    start = gr.Button(
+        "Start", variant="primary", elem_id="start", interactive=studio.settings.may_train
+    )
     memory = html(elem_id="memory")
     with gr.Accordion("As a command line", open=False):
         command = html(command_line({}), elem_id="command")
@@ -93,7 +98,7 @@ def wire_form(form: JobForm) -> None:
         return command_line(read(TrainConfig, NAMES, given))
 
     form.preset.input(chosen, [form.preset, *form.values[:2]], [form.preset, *form.values], **QUIET)
-    gr.on([v.change for v in form.values], changed, form.values, form.command, **QUIET)
+    gr.on([v.change for v in form.values], changed, form.values, form.command, **FOLLOWS)
     watch_memory(NAMES, form.values, form.memory)
 
 

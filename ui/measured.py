@@ -6,16 +6,17 @@ Making it takes seconds on a small model, so it is made once for each model, tas
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from rlkv.errors import UserError
 from rlkv.explore.table import HeadTable
 from rlkv.files import write_whole
 from rlkv.masks import HeadMask
 from ui import catalogue
+from ui.heavy import heavy
 from ui.studio import Studio
 
 FILE = "heads.json"
@@ -39,14 +40,9 @@ def measure(studio: Studio, entry: catalogue.Entry, model: str) -> HeadTable:
     Raises:
         UserError: whatever keeps the model from being measured.
     """
-    loaded = studio.engines.of(model).loaded()
+    with studio.engines.lease(model) as loaded:
+        table = _head_table(loaded, entry.mask, model)
     mask = entry.mask
-    layout = importlib.import_module("rlkv.layout").layout_of(loaded[0])
-    mask.require_shape(layout.shape[0], layout.shape[1], model)
-    window = importlib.import_module("rlkv.streaming").StreamingWindow(mask.sink, mask.recent)
-    table: HeadTable = importlib.import_module("rlkv.explore.table").head_table(
-        *loaded, task_of(mask), window, n=PROBLEMS
-    )
     path = _path(studio, mask, model)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -54,6 +50,16 @@ def measure(studio: Studio, entry: catalogue.Entry, model: str) -> HeadTable:
     except OSError:
         pass  # a full disk: it is measured again next time
     _parsed.cache_clear()
+    return table
+
+
+def _head_table(loaded: tuple[Any, Any], mask: HeadMask, model: str) -> HeadTable:
+    layout = heavy("rlkv.layout").layout_of(loaded[0])
+    mask.require_shape(layout.shape[0], layout.shape[1], model)
+    window = heavy("rlkv.streaming").StreamingWindow(mask.sink, mask.recent)
+    table: HeadTable = heavy("rlkv.explore.table").head_table(
+        *loaded, task_of(mask), window, n=PROBLEMS
+    )
     return table
 
 

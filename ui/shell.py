@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Navbar
 
 from storage.supervisor import ensure_running
-from ui import chat, finder, head, heads, overview, stories, train
+from ui import chat, evaluation, finder, head, heads, overview, stories, train
 from ui.components.tour import STOPS, tour
 from ui.events import QUIET
 from ui.studio import Studio
@@ -29,10 +29,25 @@ SCRIPTS = [
     "headmap_input.js",
     "headmap_time.js",
     "headtable.js",
+    "evalcurves.js",
     "stories.js",
+    "chat_text.js",
+    "chat_memory.js",
+    "chat_turn.js",
+    "chat_replay.js",
+    "chat_list.js",
+    "chat.js",
 ]
 """Run before the app on every page, in this order."""
-STYLES = ["style.css", "widgets.css", "headmap.css", "head.css"]
+STYLES = [
+    "style.css",
+    "widgets.css",
+    "headmap.css",
+    "head.css",
+    "models.css",
+    "chat.css",
+    "evaluation.css",
+]
 
 
 def build_app(studio: Studio) -> gr.Blocks:
@@ -51,6 +66,7 @@ def build_app(studio: Studio) -> gr.Blocks:
         (head, "Head", "/head"),
         (finder, "Finder", "/finder"),
         (chat, "Chat", "/chat"),
+        (evaluation, "Evaluate", "/evaluate"),
         (stories, "Stories", "/stories"),
     ):
         with app.route(name, path):

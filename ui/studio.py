@@ -12,6 +12,7 @@ from storage.database import Database, open_database
 from storage.jobs import Jobs
 from storage.masks import Masks
 from storage.metrics import Metrics
+from storage.samples import Samples
 from ui.engine import Engine
 from ui.engines import Engines
 
@@ -66,6 +67,10 @@ class Studio:
     @property
     def masks(self) -> Masks:
         return Masks(self.db)
+
+    @property
+    def samples(self) -> Samples:
+        return Samples(self.db)
 
     @property
     def chats(self) -> Chats:

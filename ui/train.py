@@ -7,7 +7,6 @@ served by another process: the job goes on by itself.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -17,7 +16,6 @@ import gradio as gr
 from rlkv.training.cloning import carried_over
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.worker import create
-from storage.errors import StorageError
 from storage.jobs import Job
 from storage.supervisor import ensure_running
 from ui import job_view
@@ -27,22 +25,16 @@ from ui.components.header import header, html, section, title
 from ui.components.headmap import head_map
 from ui.components.job_list import job_list, job_list_view
 from ui.components.memory_line import refuse_what_cannot_fit
-from ui.events import PRIVATE, QUIET
+from ui.events import PRIVATE
 from ui.job_files import JobFiles, job_files, wire_files
 from ui.job_form import NAMES, JobForm, filled, job_form, wire_form
-from ui.messages import refusal, told
+from ui.job_page import SHOW_FORM, SHOW_JOB, Seen, chosen, default_job, request_key, wire_job
+from ui.messages import told
 from ui.studio import Studio
 
-SHOW_JOB = """() => {
-  const job = document.querySelector('#live [data-job]');
-  if (job) rlkvAddress('job', job.dataset.job);
-  document.querySelector('#live').scrollIntoView({block: 'nearest'});
-}"""
-SHOW_FORM = "() => document.querySelector('#origin').scrollIntoView({block: 'center'})"
+KIND = "train"
 LIVE = 11
 """How many parts the clock repaints."""
-Seen = tuple[str | None, int, str]
-"""Which job, which version of it, and which list the page shows."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +78,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             with gr.Column(elem_classes="card"):
-                form = job_form(studio.settings.may_train)
+                form = job_form(studio)
             with gr.Column(elem_classes="card flush"):
                 section("Jobs")
                 jobs = job_list_view("jobs")
@@ -116,56 +108,27 @@ def build(studio: Studio, app: gr.Blocks) -> None:
 
 
 def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
-    def opened(request: gr.Request) -> list[Any]:
-        return _paint(studio, _default_job(studio, request.query_params.get("job")), None)
-
-    def ticked(seen: Seen | None) -> list[Any]:
-        job_id = seen[0] if seen else _default_job(studio, None)
+    def paint(job_id: str | None, seen: Seen | None) -> list[Any]:
         return _paint(studio, job_id, seen)
-
-    def picked(event: gr.EventData) -> list[Any]:
-        data = getattr(event, "_data", None)
-        job_id = data.get("id") if isinstance(data, dict) else None
-        if not isinstance(job_id, str):
-            return [gr.skip()] * len(p.live())
-        return _paint(studio, _default_job(studio, job_id), None)
 
     def start(origin: str | None, *values: Any) -> list[Any]:
         with told():
             studio.require_training()
             job = _start(studio, make_config(read(TrainConfig, NAMES, values)), origin)
-        return _paint(studio, job.id, None)
-
-    def stop(seen: Seen | None) -> list[Any]:
-        with told():
-            studio.require_training()
-            studio.jobs.request_stop(_chosen(seen))
-            ensure_running(studio.db.folder)
-        return _paint(studio, _chosen(seen), None)
-
-    def resume(seen: Seen | None) -> list[Any]:
-        with told():
-            studio.require_training()
-            studio.jobs.resume(_chosen(seen))
-            ensure_running(studio.db.folder)
-        return _paint(studio, _chosen(seen), None)
+        return paint(job.id, None)
 
     def clone(seen: Seen | None) -> list[Any]:
         with told():
-            job = studio.jobs.get(_chosen(seen))
+            job = studio.jobs.get(chosen(seen))
         values, notes = carried_over(job.params)
         return [job.id, _origin(job, notes), *filled(values)]
 
-    app.load(opened, None, p.live(), **QUIET)
-    gr.Timer(1.0).tick(ticked, p.seen, p.live(), **QUIET)
-    p.jobs.open(picked, None, p.live(), **QUIET)
+    wire_job(studio, app, p, paint, lambda asked: default_job(studio, KIND, asked))
     given = [p.origin, *p.form.values]
     p.form.start.click(start, given, p.live(), trigger_mode="once", **PRIVATE).success(
         None, None, None, js=SHOW_JOB,
         api_visibility="private",
     )  # fmt: skip
-    p.stop.click(stop, p.seen, p.live(), **PRIVATE)
-    p.resume.click(resume, p.seen, p.live(), **PRIVATE)
     p.clone.click(clone, p.seen, [p.origin, p.form.note, *p.form.values], **PRIVATE).success(
         None, None, None, js=SHOW_FORM, api_visibility="private"
     )
@@ -178,7 +141,7 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
 def _start(studio: Studio, config: TrainConfig, origin: str | None) -> Job:
     """Creates the job and makes sure that somebody runs it."""
     refuse_what_cannot_fit(config)
-    key = _request_key(studio, config.model_dump())
+    key = request_key(studio, KIND, config.model_dump())
     job = create(config, studio.db, request_key=key, cloned_from=origin)
     ensure_running(studio.db.folder)
     return job
@@ -193,42 +156,12 @@ def _origin(job: Job, notes: list[str]) -> str:
     )
 
 
-def _request_key(studio: Studio, params: dict[str, Any]) -> str:
-    """The same for every press of Start with these settings until such a job has ended.
-
-    So a double click, or two tabs, start one job: the database keeps the key unique.
-    """
-    ended = [job.id for job in studio.jobs.list(500) if job.is_terminal and job.params == params]
-    text = json.dumps([params, max(ended, default="")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _chosen(seen: Seen | None) -> str:
-    if not seen or not seen[0]:
-        raise refusal("Choose a job first.")
-    return seen[0]
-
-
-def _default_job(studio: Studio, asked: str | None) -> str | None:
-    """The job asked for, else the newest active one, else the newest."""
-    if asked:
-        try:
-            return studio.jobs.get(asked).id
-        except StorageError:
-            pass
-    active = studio.jobs.active()
-    if active:
-        return max(active, key=lambda job: job.created_at).id
-    newest = studio.jobs.list(1)
-    return newest[0].id if newest else None
-
-
 # --- what is on screen --------------------------------------------------------------------
 
 
 def _paint(studio: Studio, job_id: str | None, seen: Seen | None) -> list[Any]:
     """All live parts; nothing but skips where `seen` is still true."""
-    jobs = studio.jobs.list(30)
+    jobs = studio.jobs.list(30, KIND)
     listed = job_list(list(jobs), job_id)
     version = studio.metrics.version(job_id) if job_id else 0
     digest = hashlib.sha256(listed.encode()).hexdigest()[:16]

@@ -117,6 +117,8 @@ class Side(_Part):
     """What of the text the prompt had opened."""
     cols: Columns = Columns()
     now: Figures = Figures()
+    read: Annotated[list[Annotated[list[Count], Field(min_length=2, max_length=2)]], _Many] = []
+    """Tokens in the cache and KV bytes measured, while the prompt was read."""
     breaks: Annotated[list[Cut], _Many] = []
     prefix: Count | None = None
     """Tokens in common with the first side."""

@@ -59,6 +59,8 @@ def cells(
 ) -> list[Cell]:
     """All points in the order in which they are measured: the full cache, then by sparsity.
 
+    Token dropping comes last: it takes several times as long.
+
     Args:
         shape: (layers, kv_heads) of the model.
         rankings: scores `[layers, kv_heads]` by method, for those that are ranked on the model.
@@ -72,11 +74,13 @@ def cells(
             mask = _cut(scores, sparsity, config)
             found.append(Cell(f"{series}@{sparsity:g}", series, title, method, mask, sparsity))
         found += _references(config, shape, ranked, sparsity)
-        found += _droppers(config, full, sparsity)
     if "streaming" in config.methods:
         title = METHODS["streaming"].title
         found.append(Cell("streaming", "streaming", title, "streaming", full.at_sparsity(1.0), 1.0))
-    return [*found, *_tops(config, ranked)]
+    found += _tops(config, ranked)
+    for sparsity in config.sparsities:
+        found += _droppers(config, full, sparsity)
+    return found
 
 
 def _ranked(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlkv.errors import UserError
-from rlkv.evaluation.results import MarkLike, Point, Results, near_lossless
+from rlkv.evaluation.results import MarkLike, Point, Results, Series, near_lossless
 from rlkv.evaluation.samples import VERDICTS
 from rlkv.files import write_whole
 
@@ -66,6 +66,38 @@ def record(results: Results, config: Mapping[str, Any], facts: Mapping[str, Any]
         "full": asdict(results.full) if results.full else None,
         "series": series,
     }
+
+
+def read_record(path: Path) -> tuple[Results, dict[str, Any], dict[str, Any]]:
+    """What `record` made: the table, the settings and the facts.
+
+    Raises:
+        UserError: if the file can't be read or is no record of ours.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if told["schema"] != SCHEMA:
+            raise ValueError(f"schema {told['schema']}")
+        series = tuple(
+            Series(
+                one["key"], one["title"], one["method"], bool(one["top"]),
+                tuple(_point(point) for point in one["points"]),
+            )
+            for one in told["series"]
+        )  # fmt: skip
+        full = _point(told["full"]) if told["full"] else None
+        found = Results(full, series, int(told["samples"]), int(told["wanted"]))
+        return found, dict(told["settings"]), dict(told["facts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no record of an evaluation ({error}).") from error
+
+
+def _point(told: Mapping[str, Any]) -> Point:
+    pairs = {
+        name: tuple(told[name]) if told[name] is not None else None
+        for name in ("interval", "difference_interval", "cells")
+    }
+    return Point(**{**told, **pairs})
 
 
 def page(results: Results, config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:

@@ -102,6 +102,11 @@ def _summary(found: Results, config: EvalConfig) -> str:
     return "; ".join(words)
 
 
+def _name(model: str) -> str:
+    """The last part of a path or a Hub id."""
+    return model.rstrip("/").rpartition("/")[2] or model
+
+
 def create_evaluation(
     config: EvalConfig,
     db: Database,
@@ -114,7 +119,7 @@ def create_evaluation(
     return Jobs(db).create(
         KIND,
         config.model_dump(mode="json"),
-        title=f"{config.model} · {config.task} · {config.problems} problems · seed {config.seed}",
+        title=f"{_name(config.model)} · {config.task} · {config.problems} problems · seed {config.seed}",
         model=config.model,
         seed=config.seed,
         request_key=request_key,

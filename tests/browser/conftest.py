@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 START_SECONDS = 60
+expect.set_options(timeout=15_000)  # two browsers share two cores with two apps
 LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
 """What Gradio's own script says of requests that were under way when a page was left."""
 

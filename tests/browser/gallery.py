@@ -72,15 +72,15 @@ def build() -> gr.Blocks:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Runs the page in a process of its own; -> its address."""
+def serve(folder: Path, module: str = "tests.browser.gallery") -> Iterator[str]:
+    """Runs this page, or another module's, in a process of its own; -> its address."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.browser.gallery", str(port), str(folder)]
+    command = [sys.executable, "-m", module, str(port), str(folder)]
     app, end = subprocess.Popen(command, cwd=ROOT), time.monotonic() + START_SECONDS
     url = f"http://127.0.0.1:{port}"
     try:
         while not _answers(url):
-            assert app.poll() is None, f"the gallery ended with {app.returncode}"
+            assert app.poll() is None, f"{module} ended with {app.returncode}"
             assert time.monotonic() < end, f"no answer from {url}"
             time.sleep(0.2)
         yield url

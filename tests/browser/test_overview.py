@@ -56,7 +56,7 @@ def test_no_page_scrolls_sideways(
     page.set_viewport_size({"width": width, "height": 844})
     page.goto(f"{path}?__theme={theme}")
     expect(page.locator("h1")).to_be_visible()
-    page.wait_for_selector(".race svg, .hm-svg, .head-table tbody tr, .stories .tok")
+    page.wait_for_selector(".race svg, .mem svg, .hm-svg, .head-table tbody tr, .stories .tok")
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     widest = page.evaluate(
         "Math.max(...[...document.querySelectorAll('main *')]"

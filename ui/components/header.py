@@ -14,6 +14,7 @@ PAGES = [
     ("Heads", "./heads"),
     ("Finder", "./finder"),
     ("Chat", "./chat"),
+    ("Evaluate", "./evaluate"),
     ("Stories", "./stories"),
 ]
 
@@ -31,6 +32,13 @@ _MARK = (
 )
 
 
+_START = """
+element.querySelector('.theme.day').addEventListener('click', rlkvTheme);
+const nav = element.querySelector('nav'), here = nav.querySelector('[aria-current]');
+if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - 60;  // on a phone it scrolls
+"""
+
+
 def header(current: str) -> None:
     """Adds the bar; `current` is the page's name. Links are relative, so a proxy's prefix holds."""
     links = "".join(
@@ -43,7 +51,7 @@ def header(current: str) -> None:
         f"{TOUR_BUTTON if current in STOPS else ''}"
         '<button class="theme day" type="button" title="Light or dark" '
         'aria-label="Switch between light and dark">◐</button></header>',
-        js_on_load="element.querySelector('.theme.day').addEventListener('click', rlkvTheme);",
+        js_on_load=_START,
         apply_default_css=False,
     )
 

@@ -23,11 +23,13 @@ def job_list_view(elem_id: str) -> gr.HTML:
     return gr.HTML("", js_on_load=_CLICKS, apply_default_css=False, elem_id=elem_id)
 
 
-def job_list(jobs: list[Job], current: str | None) -> str:
-    """HTML of the list; every text is escaped."""
+def job_list(jobs: list[Job], current: str | None, *, unit: str = "step") -> str:
+    """HTML of the list; every text is escaped. `unit` is what a job counts."""
     if not jobs:
         return '<p class="note">No job yet. All settings have good defaults: press Start.</p>'
-    return f'<div class="jobs">{"".join(_entry(job, job.id == current) for job in jobs)}</div>'
+    return (
+        f'<div class="jobs">{"".join(_entry(job, job.id == current, unit) for job in jobs)}</div>'
+    )
 
 
 def state_badge(state: str) -> str:
@@ -40,7 +42,7 @@ def share(job: Job) -> float:
     return min(1.0, job.step / job.total_steps) if job.total_steps else 0.0
 
 
-def _entry(job: Job, current: bool) -> str:
+def _entry(job: Job, current: bool, unit: str) -> str:
     meter = (
         ""
         if job.is_terminal
@@ -49,5 +51,5 @@ def _entry(job: Job, current: bool) -> str:
     return (
         f'<button type="button" data-job="{escape(job.id)}" aria-current="{str(current).lower()}">'
         f'<span class="name">{escape(job.title)}</span>{state_badge(job.state)}'
-        f'<span class="meta">step {job.step} of {job.total_steps}</span>{meter}</button>'
+        f'<span class="meta">{unit} {job.step:,} of {job.total_steps:,}</span>{meter}</button>'
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -13,7 +12,8 @@ import gradio as gr
 from rlkv.errors import UserError
 from rlkv.training.config import TrainConfig, make_config
 from ui.components.config_form import read
-from ui.events import QUIET
+from ui.events import FOLLOWS, QUIET
+from ui.heavy import heavy
 
 PATIENCE_S = 0.8
 """How long the page waits for an answer: a quantised file takes seconds to be read."""
@@ -50,7 +50,7 @@ def watch_memory(names: list[str], values: list[Any], shown: gr.HTML) -> None:
 
     again = gr.Timer(LATER_S)  # while torch or a model's file is being read
     again.tick(ticked, values, [shown, again], **QUIET)
-    gr.on([value.change for value in values], changed, values, [shown, again], **QUIET)
+    gr.on([value.change for value in values], changed, values, [shown, again], **FOLLOWS)
 
 
 def refuse_what_cannot_fit(config: TrainConfig) -> None:
@@ -69,7 +69,7 @@ def _ask(function: str, config: TrainConfig) -> str | None:
     """
 
     def work() -> str | None:
-        module = importlib.import_module("rlkv.training.memory")
+        module = heavy("rlkv.training.memory")
         answer: str | None = getattr(module, function)(config)
         return answer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from ui.components.tokens import kl_tokens, tokens
 from ui.glossary import term
 from ui.head.here import Here
 from ui.head.looking import default_problem
+from ui.heavy import heavy
 from ui.measured import task_of
 from ui.studio import Studio
 
@@ -74,14 +74,12 @@ def measure(studio: Studio, here: Here, question: str, base: str) -> list[Any]:
     Raises:
         UserError: whatever keeps the model from answering.
     """
-    model, tokenizer = studio.engines.of(here.model).loaded()
     masks = before_and_after(here, base)
     task, problem = _checked_by(here, question)
-    module = importlib.import_module("rlkv.explore.effect")
+    module = heavy("rlkv.explore.effect")
     room = min(ANSWER, task.max_new_tokens) if task else ANSWER
-    found = module.effect(
-        model, tokenizer, question.strip(), masks, room, problem=problem, task=task
-    )
+    with studio.engines.lease(here.model) as loaded:
+        found = module.effect(*loaded, question.strip(), masks, room, problem=problem, task=task)
     return [_result(here, base, found), _tokens(here, base, found)]
 
 

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from ui import catalogue
 from ui.engine import MODEL
+from ui.models.allowed import require_allowed
 from ui.studio import Studio
 
 MAX_REF = 500
@@ -83,8 +83,4 @@ def require_model(studio: Studio, here: Here) -> None:
     Raises:
         UserError: on a public copy for other models than the embedded one.
     """
-    if here.model != MODEL and not studio.settings.any_model:
-        raise UserError(
-            "This public copy measures on its embedded model only. Run the app on your own "
-            "machine to use other models."
-        )
+    require_allowed(studio, here.model)

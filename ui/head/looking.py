@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ui.components.header import html, section
 from ui.components.tokens import tokens, tokens_value
 from ui.glossary import term
 from ui.head.here import Here
+from ui.heavy import heavy
 from ui.measured import task_of
 from ui.studio import Studio
 from ui.units import percent
@@ -130,12 +130,19 @@ def measure(
     Raises:
         UserError: whatever keeps the model from reading it.
     """
-    model, tokenizer = studio.engines.of(here.model).loaded()
-    module = importlib.import_module("rlkv.explore.one_head")
-    window = importlib.import_module("rlkv.streaming").StreamingWindow(
+    with studio.engines.lease(here.model) as loaded:
+        return _measured(loaded, here, text, kind, group, read)
+
+
+def _measured(
+    loaded: tuple[Any, Any], here: Here, text: str, kind: str, group: str, read: Read | None
+) -> list[Any]:
+    model, tokenizer = loaded
+    module = heavy("rlkv.explore.one_head")
+    window = heavy("rlkv.streaming").StreamingWindow(
         here.mask.sink, here.mask.recent
     )
-    layers, kv_heads = importlib.import_module("rlkv.layout").layout_of(model).shape
+    layers, kv_heads = heavy("rlkv.layout").layout_of(model).shape
     here.mask.require_shape(layers, kv_heads, here.model)
     if read is None or (read.model, read.asked) != (here.model, (text, kind)):
         if kind == PLAIN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,9 @@ def _wire_opening(studio: Studio, app: gr.Blocks, p: Parts, other: gr.Column) ->
         here = from_address(studio, request.query_params)
         if here is None:
             return [None, NO_MASK, *[gr.skip()] * (len(p.known()) - 2), *[gr.skip()] * 4]
-        studio.engines.of(here.model).load_in_background()
+        with suppress(UserError):  # said where something is measured
+            require_model(studio, here)
+            studio.engines.load(here.model)
         text = looking.default_text(here)
         choosable = studio.settings.any_model and here.model != MODEL
         return [*_known(studio, here), text, text, here.model, gr.update(visible=choosable)]
@@ -137,7 +140,7 @@ def _wire_measurements(studio: Studio, p: Parts) -> None:
         here = here.on(ref.strip())
         with told():
             require_model(studio, here)
-        studio.engines.of(here.model).load_in_background()
+        studio.engines.load(here.model)
         return _known(studio, here)
 
     gr.on(

@@ -1,5 +1,5 @@
-// Two answers side by side and what their KV caches hold: the one widget behind the recorded
-// comparison of the first page and the live chat. It knows nothing of Gradio or of models.
+// Two recorded answers side by side and what their KV caches hold, on the first page and in the
+// stories. It knows nothing of Gradio or of models.
 // All text goes in through textContent, so nothing a model writes can become markup.
 (() => {
   const { el, svg } = window.rlkvDom;

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rlkv.evaluation.export import page, points_csv, record, samples_csv
+from rlkv.errors import UserError
+from rlkv.evaluation.export import page, points_csv, read_record, record, samples_csv
 from rlkv.evaluation.results import Results, bootstrap, near_lossless, results
 from rlkv.evaluation.samples import Sample
 
@@ -117,7 +119,7 @@ def test_a_point_that_is_still_measured_is_not_near_lossless() -> None:
     assert near_lossless(series, 0.1) is None
 
 
-def test_csv_json_and_page_hold_the_same_points() -> None:
+def test_csv_json_and_page_hold_the_same_points(tmp_path: Path) -> None:
     found = curve([100, 80])
     rows = list(csv.DictReader(io.StringIO(points_csv(found))))
     assert [(r["series"], float(r["accuracy"])) for r in rows] == [
@@ -126,6 +128,12 @@ def test_csv_json_and_page_hold_the_same_points() -> None:
     told = json.loads(json.dumps(record(found, {"tolerance": 0.03, "model": "m"}, {})))
     assert told["series"][0]["near_lossless"] == pytest.approx(0.1)
     assert told["series"][0]["points"][1]["accuracy"] == 0.8
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(told))
+    assert read_record(path) == (found, {"tolerance": 0.03, "model": "m"}, {})
+    path.write_text(json.dumps({**told, "schema": 99}))
+    with pytest.raises(UserError, match="no record"):
+        read_record(path)
     shown = page(found, {"model": "<b>m</b>", "task": "t"}, {})
     assert "<b>m</b>" not in shown
     assert "Plotly.newPlot" in shown

@@ -1,0 +1,124 @@
+"""Runs: what a page is told, however often it asks; who waits for whom; blind sides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.ui.chat.stage import finished, plan
+from ui.chat import sides
+from ui.chat.blind import concealed, visible_lengths
+from ui.chat.columns import NAMES
+from ui.chat.running import Run, Runs
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return finished()
+
+
+def test_what_is_pulled_in_parts_is_the_whole(run: Run) -> None:
+    whole = run.since([0, 0])
+    total = [len(side["cols"]["t"]) for side in whole]
+    parts = [run.since([7, 3]), run.since([total[0], total[1] - 1])]
+    for part, have in zip(parts, ([7, 3], [total[0], total[1] - 1]), strict=True):
+        for side, all_of_it, n in zip(part, whole, have, strict=True):
+            assert side["from"] == n
+            assert side["cols"] == {name: all_of_it["cols"][name][n:] for name in NAMES}
+    assert run.frame is not None
+    for side, state in zip(whole, run.frame.sides, strict=True):
+        assert side["opening"] + "".join(side["cols"]["t"]) == state.text
+        assert side["cols"]["b"][-1] == state.kv_bytes
+
+
+def test_a_pull_of_what_is_new_is_small(run: Run) -> None:
+    total = [len(side["cols"]["t"]) for side in run.since([0, 0])]
+    new = run.since([total[0] - 3, total[1] - 3])
+    assert len(json.dumps(new)) < 3000
+
+
+@pytest.mark.parametrize(
+    "asked", [None, 7, {}, {"run": "?"}, {"run": None, "have": "x"}, {"have": [1, 2]}]
+)
+def test_a_page_that_asks_nonsense_learns_nothing(asked: Any) -> None:
+    assert Runs().pull(asked) == {"state": "gone", "sides": []}
+
+
+def test_counts_that_make_no_sense_are_taken_for_none() -> None:
+    runs = Runs()
+    run = runs.begin("tab", sides.facts([None], (0,)), plan())
+    assert run is not None
+    for have in ([-5], [True], ["x"], [1, 2, 3], None):
+        assert runs.pull({"run": run.token, "have": have})["state"] == "waiting"
+
+
+def test_one_run_a_tab_and_a_place_in_line() -> None:
+    runs, facts = Runs(), sides.facts([None], (0,))
+    first = runs.begin("one", facts, plan())
+    assert first is not None
+    assert runs.begin("one", facts, plan()) is None
+    second = runs.begin("two", facts, plan())
+    assert second is not None
+    assert (runs.place(first), runs.place(second)) == (0, 1)
+    runs.stop("two")  # while it waits: it is over at once
+    assert second.state == "done"
+    first.finish()
+    third = runs.begin("one", facts, plan())
+    assert third is not None
+    assert runs.place(third) == 0
+    assert runs.of("one") is third
+
+
+def test_the_end_is_not_told_before_the_last_token(run: Run) -> None:
+    runs = Runs()
+    runs._runs[run.token] = run
+    told = runs.pull({"run": run.token, "have": [0, 0]})
+    assert told["state"] == "done"
+    assert [len(s["cols"]["t"]) for s in told["sides"]] == [
+        s["now"]["tokens"] for s in told["sides"]
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_blind_sides_differ_in_their_texts_alone(order: tuple[int, int]) -> None:
+    run = finished(order)
+    a, b = run.since([0, 0])
+    plain = [run.side(i) for i in (0, 1)]
+    assert [s["cols"] for s in (a, b)] == [{"t": plain[i]["cols"]["t"]} for i in order]
+    assert set(b) - set(a) == {"prefix", "diff"}  # beside B, whichever it is
+    assert b["diff"]["p"] is None
+    bare = [
+        {k: v for k, v in s.items() if k not in ("cols", "now", "prefix", "diff")} for s in (a, b)
+    ]
+    assert bare[0] == {**bare[1], "slot": 0, "role": "a", "name": "A"}
+    assert "mask" not in json.dumps([a, b])
+
+
+def test_blind_sides_are_shown_no_token_ahead_of_each_other() -> None:
+    assert visible_lengths([5, 4], [False, False]) == [4, 4]
+    assert visible_lengths([3, 9], [True, False]) == [3, 9]
+    assert visible_lengths([3, 9], [True, True]) == [3, 9]
+    assert visible_lengths([1, 0], [False, False]) == [0, 0]
+
+
+def test_a_memory_stop_is_no_hint_in_a_blind_comparison() -> None:
+    both = [{"now": {"stop": "memory"}}, {"now": {"stop": "end"}}]
+    assert [s["now"]["stop"] for s in concealed(both, (0, 1))] == ["stopped", "end"]
+
+
+def test_changes_of_one_slider_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs()
+    run = runs.begin("tab", sides.facts([None], (0,)), plan())
+    assert run is not None
+    now = [100.0]
+    monkeypatch.setattr("ui.chat.running.time.monotonic", lambda: now[0])
+    for hint in ("first", "second"):
+        run.ask_change(0, None, {"hint": hint})
+    run.make_changes()
+    assert run.control.take_changes() == {}
+    now[0] += 1
+    run.make_changes()
+    assert run.control.take_changes() == {0: None}
+    assert run.sides[0]["hint"] == "second"

@@ -1,0 +1,69 @@
+"""The form of an evaluation says what it will do, and its command line means the same."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlkv.cli import parser
+from rlkv.errors import UserError
+from rlkv.evaluation.cells import cells, how_many
+from rlkv.evaluation.config import EvalConfig
+from rlkv.masks import HeadMask
+from tests.rlkv.evaluation.stage import MASK, small
+from ui.evaluation.form import NAMES, command_line, config_of, filled, size_line
+from ui.studio import Settings, Studio
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio.open(Settings(data_dir=tmp_path))
+    yield studio
+    studio.db.close()
+
+
+def test_every_setting_has_its_place_once() -> None:
+    own = ["model", "masks", "methods", "sparsities"]
+    assert sorted([*own, *NAMES]) == sorted(EvalConfig.model_fields)
+
+
+def test_the_form_and_a_job_hold_the_same(studio: Studio) -> None:
+    config = small(problems=7, top=True, tolerance=0.05)
+    values = filled(config.model_dump(mode="json"), studio)
+    values[1] = ["shipped"]
+    again = config_of(studio, values)
+    assert again.model_dump(exclude={"masks"}) == config.model_dump(exclude={"masks"})
+    assert again.masks[0].scores == config.masks[0].scores
+
+
+def test_a_mask_that_is_gone_is_told(studio: Studio) -> None:
+    values = filled(small().model_dump(mode="json"), studio)
+    values[1] = ["1k0vx8367zpepkqe"]
+    with pytest.raises(UserError, match="gone"):
+        config_of(studio, values)
+    assert "gone" in size_line(studio, values)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        small(),
+        small(methods=["learned", "random", "inverse", "streaming", "h2o", "rkv"], top=True),
+        small(methods=["far", "duo", "learned"], sparsities="0.2,0.4", random_seeds=4, top=True),
+    ],
+)
+def test_the_size_is_counted_without_a_model(config: EvalConfig) -> None:
+    mask = HeadMask.load(MASK)
+    ranked = {key: mask.scores for key in config.methods if key in ("far", "duo")}
+    assert how_many(config) == len(cells(config, mask.shape, ranked))
+
+
+def test_the_command_line_is_understood() -> None:
+    config = small(problems=7, top=True)
+    options = parser().parse_args(shlex.split(command_line(config))[3:])
+    assert (options.problems, options.top, options.sparsities) == (7, True, "0.5")
+    assert options.methods == "learned,random"
+    assert len(options.mask) == 1

@@ -1,0 +1,195 @@
+"""The fields beside the transcript: what they offer for a model, and what they change while it
+writes."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from rlkv.errors import UserError
+from ui.chat import filler, sides
+from ui.chat.layout import HINT, Page, Side
+from ui.chat.plan import settings_of
+from ui.chat.running import Run, Runs
+from ui.chat.sides import SHOWN
+from ui.engine import MODEL
+from ui.events import MODEL_RUNS, PRIVATE, QUIET
+from ui.messages import told
+from ui.models.allowed import require_allowed
+from ui.models.facts import facts_of
+from ui.studio import Studio
+
+if TYPE_CHECKING:
+    from rlkv.model_facts import ModelFacts
+
+OTHER_HINT = (
+    '<p class="note">Both sides read the same words under the same seed. Enter sends, Shift+Enter '
+    "begins a new line, Esc stops.</p>"
+)
+
+
+def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State) -> None:
+    """Wires the choice of sides, masks, and the buttons that fill the prompt."""
+    model = p.picker.model
+
+    def offered(ref: Any, wanted_key: str, before: Any) -> list[Any]:
+        """Filled anew where the model, or what is known of its shape, has changed."""
+        model = str(ref or MODEL)
+        now = (model, _shape(studio, model))
+        if before == now:
+            return [gr.skip()] * (1 + len(everything))
+        return [now, *_offered(studio, model, wanted_key)]
+
+    def which(shown: str) -> list[Any]:
+        slots = SHOWN.get(shown, SHOWN["both"])
+        return [gr.update(visible=i in slots) for i in range(len(p.sides))]
+
+    everything = [
+        p.no_mask, p.samples, p.status, p.sampling.remember, p.sampling.longest,
+        *[field for side in p.sides for field in [side.cut, *side.fields()]],
+        *p.filling.buttons, p.filling.note,
+    ]  # fmt: skip
+    filled = gr.State(None)
+    gr.on(
+        [model.change, p.picker.loaded.change], offered, [model, wanted, filled],
+        [filled, *everything], **QUIET,
+    )  # fmt: skip
+    p.which.change(which, p.which, [side.box for side in p.sides], **QUIET)
+    p.sampling.longest.change(
+        lambda ref, longest: _fills(studio, str(ref or MODEL), longest),
+        [model, p.sampling.longest], [*p.filling.buttons, p.filling.note], **QUIET,
+    )  # fmt: skip
+    for i, side in enumerate(p.sides):
+        _wire_side(studio, runs, p, i, side)
+    for button, length in zip(p.filling.buttons, filler.LENGTHS, strict=True):
+        button.click(
+            lambda ref, longest, n=length: _filled(studio, str(ref or MODEL), longest, n),
+            [model, p.sampling.longest], [p.question, p.filling.note], **MODEL_RUNS,
+        )  # fmt: skip
+
+
+def _wire_side(studio: Studio, runs: Runs, p: Page, i: int, side: Side) -> None:
+    def chosen(key: str) -> list[Any]:
+        saved = sides.as_saved(studio, str(key or sides.FULL))
+        return [gr.update(visible=not saved.is_full), saved.sparsity, saved.sink, saved.recent]
+
+    def changed(request: gr.Request, *fields: Any) -> None:
+        run = runs.of(request.session_hash or "")
+        if run is None or run.state != "running":
+            return
+        with told():
+            _change(studio, run, i, fields)
+
+    settings = p.settings()
+    picked = side.key.input(
+        chosen, side.key, [side.cut, side.sparsity, side.sink, side.recent], **QUIET
+    )
+    picked.then(changed, settings, None, **PRIVATE)
+    for event in (side.sparsity.input, side.sink.input, side.recent.input):
+        event(changed, settings, None, trigger_mode="always_last", **PRIVATE)
+
+
+def _change(studio: Studio, run: Run, slot: int, fields: Any) -> None:
+    """Puts a side of a running answer under the mask that the fields say now.
+
+    Raises:
+        UserError: if they make no sense.
+    """
+    plan = run.plan
+    if slot not in plan.settings.slots:
+        return
+    if run.order is not None:
+        raise UserError("A blind comparison goes on as it began; change the sides after the vote.")
+    now = settings_of(plan.settings.model, "three", fields[2:14], [False, *fields[15:]])
+    facts = facts_of(plan.settings.model)
+    if facts is None:
+        return
+    shape = (facts.layers, facts.kv_heads)
+    mask = sides.mask_of(studio, now.sides[slot], shape, plan.settings.model)
+    place = plan.settings.slots.index(slot)
+    said = sides.side_facts(mask)
+    run.ask_change(place, mask, {"hint": said["hint"], "mask": said["mask"]})
+
+
+def _offered(studio: Studio, model: str, wanted: str) -> list[Any]:
+    """The fields for a model: its masks, its kind of question, how long its prompts can be."""
+    shape, facts = _shape(studio, model), _facts(studio, model)
+    context = facts.context if facts else None
+    options = sides.choices(studio, model, shape, wanted)
+    best = sides.default_choice(studio, model, shape, wanted)
+    own = model == MODEL
+    longest = 256 if own else 512
+    third = sides.as_saved(studio, sides.RANDOM)
+    rows: list[Any] = []
+    for one in (sides.Choice(sides.FULL, 0.5, 16, 64), best, third):
+        window = best if one is third else one  # the same window: only the choice of heads differs
+        rows += [
+            gr.update(visible=not one.is_full),
+            gr.update(choices=options, value=one.key),
+            best.sparsity if one is third else one.sparsity,
+            window.sink,
+            window.recent,
+        ]
+    return [
+        sides.no_mask_words(studio, model, shape) if shape else "",
+        gr.update(visible=own),
+        HINT if own else OTHER_HINT,
+        not own,
+        longest,
+        *rows,
+        *_buttons(longest, context),
+    ]
+
+
+def _facts(studio: Studio, model: str) -> ModelFacts | None:
+    """What is known of a model; None while it is read, or where the picker says why it can't be."""
+    try:
+        require_allowed(studio, model)
+        return facts_of(model)
+    except UserError:
+        return None
+
+
+def _shape(studio: Studio, model: str) -> tuple[int, int] | None:
+    facts = _facts(studio, model)
+    return (facts.layers, facts.kv_heads) if facts else None
+
+
+def _fills(studio: Studio, model: str, longest: Any) -> list[Any]:
+    facts = _facts(studio, model)
+    whole = int(longest) if isinstance(longest, int | float) and longest > 0 else 1
+    return _buttons(whole, facts.context if facts else None)
+
+
+def _buttons(longest: int, context: int | None) -> list[Any]:
+    """The buttons of the lengths that fit, and why the others do not."""
+    if context is None:
+        return [*[gr.update(interactive=False) for _ in filler.LENGTHS], ""]
+    reasons = [filler.why_not(n, longest, context) for n in filler.LENGTHS]
+    said = [reason for reason in reasons if reason]
+    note = f'<p class="note" data-reason="context">{said[0]}.</p>' if said else ""
+    return [*[gr.update(interactive=not reason) for reason in reasons], note]
+
+
+def _filled(studio: Studio, model: str, longest: Any, length: int) -> list[Any]:
+    with told():
+        require_allowed(studio, model)
+        facts = facts_of(model, patience=30)
+        whole = int(longest) if isinstance(longest, int | float) and longest > 0 else 1
+        if facts is not None and (reason := filler.why_not(length, whole, facts.context)):
+            raise UserError(f"{reason}: choose a shorter prompt or a shorter answer.")
+        with studio.engines.lease(model) as (_, tokenizer):
+            count = filler.count_with(tokenizer)
+            make = filler.puzzle if model == MODEL else filler.needle
+            text = make(count, length, secrets.randbelow(2**31))
+            tokens = count(text)
+    note = f'<p class="note" data-filled="{tokens}">Filled to {tokens:,} tokens.</p>'
+    if model == MODEL:
+        note = (
+            f'<p class="note" data-filled="{tokens}">Filled to {tokens:,} tokens by repeating '
+            "facts. The model was trained on problems of about 60 tokens, so look at the memory "
+            "rather than the answer.</p>"
+        )
+    return [text, note]

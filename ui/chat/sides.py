@@ -1,0 +1,184 @@
+"""Which masks answer: what the fields of the page say, checked, as sides.
+
+Knows masks and numbers; the fields themselves stand in `layout`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rlkv.errors import UserError
+from rlkv.masks import HeadMask
+from ui import catalogue
+from ui.studio import Studio
+
+FULL, RANDOM = "full", "random"
+"""Keys of what is in no catalogue: every head kept, and heads chosen by chance."""
+RANDOM_SEED = 0
+SHOWN = {"both": (0, 1), "first": (0,), "second": (1,), "three": (0, 1, 2)}
+"""Which sides answer, by the value of the chips."""
+COMPRESSED_ROLES = ("comp", "comp2", "comp3")
+"""Colours of compressed sides, in the order in which they stand."""
+MOST_WINDOW = 100_000
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One side as the fields say it."""
+
+    key: str
+    sparsity: float
+    sink: int
+    recent: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.key == FULL
+
+
+def choice(key: Any, sparsity: Any, sink: Any, recent: Any) -> Choice:
+    """The fields of one side, which any client may send.
+
+    Raises:
+        UserError: if a number is none, or makes no sense.
+    """
+    if key == FULL:
+        return Choice(FULL, 0.0, 0, 1)
+    share = _number(sparsity, "sparsity")
+    if not 0 <= share <= 1:
+        raise UserError("The sparsity has to lie between 0 and 1.")
+    first, latest = _number(sink, "number of first tokens"), _number(recent, "number of latest")
+    if not 0 <= first <= MOST_WINDOW or not 1 <= latest <= MOST_WINDOW:
+        raise UserError(
+            f"A compressed head keeps 0 to {MOST_WINDOW:,} first tokens and 1 to {MOST_WINDOW:,} "
+            "latest ones."
+        )
+    return Choice(str(key or ""), share, int(first), int(latest))
+
+
+def mask_of(studio: Studio, chosen: Choice, shape: Shape, model: str) -> HeadMask | None:
+    """The mask to answer under; None for the full cache.
+
+    Raises:
+        UserError: if the mask is gone, or is for a model of another shape.
+    """
+    if chosen.is_full:
+        return None
+    if chosen.key == RANDOM:
+        mask = HeadMask.random(
+            *shape, sparsity=chosen.sparsity, seed=RANDOM_SEED, model=model, name="Random heads"
+        )
+    else:
+        entry = catalogue.find(studio, chosen.key)
+        if entry is None or entry.key != chosen.key:
+            raise UserError("That mask is gone. Choose another one.")
+        entry.mask.require_shape(*shape, f"'{model}'")
+        mask = entry.mask
+        if abs(mask.sparsity - chosen.sparsity) > 0.005:
+            mask = mask.at_sparsity(chosen.sparsity)
+    return replace(mask, sink=chosen.sink, recent=chosen.recent)
+
+
+def facts(masks: Sequence[HeadMask | None], slots: Sequence[int]) -> list[dict[str, Any]]:
+    """What the page says of each side: slot, colour, name, what it keeps."""
+    said = [side_facts(mask) for mask in masks]
+    compressed = 0
+    for one, slot in zip(said, slots, strict=True):
+        one["slot"] = slot
+        if one["role"] == "comp":
+            one["role"] = COMPRESSED_ROLES[min(compressed, 2)]
+            compressed += 1
+    if compressed == 1:
+        for one in said:
+            if one["role"] == "comp":
+                one["name"] = "Compressed"
+    return said
+
+
+def unknown_facts(chosen: Sequence[Choice], slots: Sequence[int]) -> list[dict[str, Any]]:
+    """Of a model whose shape is not known before it is loaded; named when it is."""
+    compressed = iter(COMPRESSED_ROLES)
+    return [
+        {**side_facts(None), "slot": slot}
+        if one.is_full
+        else {
+            "role": next(compressed),
+            "name": "Compressed",
+            "hint": "",
+            "mask": None,
+            "slot": slot,
+        }
+        for one, slot in zip(chosen, slots, strict=True)
+    ]
+
+
+def side_facts(mask: HeadMask | None) -> dict[str, Any]:
+    """One side by itself."""
+    if mask is None:
+        return {"role": "full", "name": "Full", "hint": "every head keeps all", "mask": None}
+    share = f"{100 * mask.sparsity:.0f} %"
+    name = mask.name or "Mask"
+    hint = (
+        f"{name}: {share} of {mask.kept.size} heads compressed to the {mask.sink} first and "
+        f"{mask.recent} latest tokens"
+    )
+    short = f"{name[:24]}, {share}"
+    identity = {
+        "name": mask.name,
+        "model": mask.model,
+        "sparsity": mask.sparsity,
+        "sink": mask.sink,
+        "recent": mask.recent,
+        "n_kept": mask.n_kept,
+        "heads": int(mask.kept.size),
+    }
+    return {"role": "comp", "name": short, "hint": hint, "mask": identity}
+
+
+def choices(
+    studio: Studio, model: str, shape: Shape | None, wanted: str = ""
+) -> list[tuple[str, str]]:
+    """(label, key) of the masks that fit the model: its own first, then of its shape. `wanted` may
+    be a link, whose mask then comes first."""
+    own = catalogue.choices(studio, model=model, shape=shape, also=wanted)
+    known = {key for _, key in own}
+    others = catalogue.choices(studio, shape=shape) if shape else []
+    foreign = [(f"{label} · of another model", key) for label, key in others if key not in known]
+    return [*own, *foreign, ("Random heads", RANDOM), ("Full cache", FULL)]
+
+
+def default_choice(studio: Studio, model: str, shape: Shape | None, wanted: str = "") -> Choice:
+    """The mask wanted if it fits, else the model's first, else random heads."""
+    keys = [key for _, key in choices(studio, model, shape, wanted)]
+    key = wanted if wanted in keys and wanted != FULL else keys[0]
+    return as_saved(studio, key)
+
+
+def as_saved(studio: Studio, key: str) -> Choice:
+    """A mask with the sparsity and window that it was saved with."""
+    entry = None if key in (FULL, RANDOM) else catalogue.find(studio, key)
+    if entry is None:
+        return Choice(key, 0.5, 16, 64)
+    mask = entry.mask
+    return Choice(entry.key, round(mask.sparsity, 4), mask.sink, mask.recent)
+
+
+def no_mask_words(studio: Studio, model: str, shape: Shape | None) -> str:
+    """HTML of what to say where no learned mask fits; "" where one does."""
+    if len(choices(studio, model, shape)) > 2:
+        return ""
+    return (
+        '<p class="warn">No mask was learned for this model here, so heads are chosen at random: '
+        'expect worse answers than with a learned one. <a href="./train">Train one</a>, or load '
+        'one on <a href="./heads">Heads</a>.</p>'
+    )
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"The {what} has to be a number.")
+    return float(value)

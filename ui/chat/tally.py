@@ -1,0 +1,29 @@
+"""The tally of blind votes, in words."""
+
+from __future__ import annotations
+
+from html import escape
+
+from storage.votes import Contender, Tally
+from ui.chat.kept import Kept
+from ui.units import percent
+
+
+def tally(kept: Kept) -> str:
+    """HTML of the votes so far; "" before the first."""
+    rows = "".join(_row(one) for one in kept.tally())
+    return f'<h3 class="cap2">Blind votes</h3><ul class="tally">{rows}</ul>' if rows else ""
+
+
+def _row(one: Tally) -> str:
+    counts = [(one.won, _name(one.contender)), (one.lost, _name(one.against))]
+    said = " · ".join(f"<b>{n}</b> {escape(name)}" for n, name in counts)
+    model = escape(one.model.rpartition("/")[2])
+    return (
+        f'<li data-won="{one.won}" data-lost="{one.lost}" data-tied="{one.tied}">{said} · '
+        f"<b>{one.tied}</b> neither <small>{model}</small></li>"
+    )
+
+
+def _name(one: Contender) -> str:
+    return f"{one.mask} at {percent(one.sparsity)}" if one.mask else "full"

@@ -1,0 +1,112 @@
+"""Every answer of an evaluation: two cells side by side, problem by problem. Escapes everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import islice
+
+from storage.samples import Mark, ProblemRow, SampleRow
+from ui.evaluation.view import NAMES
+from ui.units import bytes_text
+
+FILTERS = {
+    "all": "All",
+    "lost": "Only A right",
+    "won": "Only B right",
+    "both": "Both right",
+    "none": "None right",
+}
+MOST = 1000
+"""Problems listed at once."""
+STOPS = {"end": "ended", "length": "reached the limit", "repetition": "stuck, stopped"}
+Verdicts = Mapping[tuple[str, int, int], str]
+
+
+def verdicts(marks: Sequence[Mark]) -> Verdicts:
+    """By (cell, problem, draw)."""
+    return {(m.cell, m.problem, m.draw): m.verdict for m in marks}
+
+
+def listed(
+    problems: Sequence[ProblemRow], found: Verdicts, a: str, b: str, wanted: str, chosen: int | None
+) -> str:
+    """The problems that the filter lets through, each with both verdicts."""
+    rows = []
+    for problem in problems:
+        first, second = found.get((a, problem.place, 0)), found.get((b, problem.place, 0))
+        if _passes(wanted, first == "right", second == "right", first is None or second is None):
+            rows.append(_entry(problem, first, second, chosen == problem.place))
+    count = f'<p class="count" data-figure="listed">{len(rows)} of {len(problems)} problems</p>'
+    return f'{count}<div class="answer-list">{"".join(islice(rows, MOST))}</div>'
+
+
+def _passes(wanted: str, a: bool, b: bool, missing: bool) -> bool:
+    if wanted == "all":
+        return True
+    if missing:
+        return False
+    return {"lost": a and not b, "won": b and not a, "both": a and b}.get(wanted, not (a or b))
+
+
+def _entry(problem: ProblemRow, a: str | None, b: str | None, current: bool) -> str:
+    return (
+        f'<button type="button" data-problem="{problem.place}" '
+        f'aria-current="{str(current).lower()}"><span class="no">{problem.place + 1}</span>'
+        f'<span class="q">{escape(problem.prompt[:160])}</span>'
+        f"{_dot('A', a)}{_dot('B', b)}</button>"
+    )
+
+
+def _dot(side: str, verdict: str | None) -> str:
+    words = f"{side}: {NAMES[verdict]}" if verdict else f"{side}: not asked yet"
+    return f'<i class="dot v-{verdict or "open"}" title="{words}" aria-label="{words}"></i>'
+
+
+def pair(
+    problem: ProblemRow, answers: Sequence[SampleRow], a: str, b: str, titles: Mapping[str, str]
+) -> str:
+    """Question, expected answer and the two transcripts, for every draw."""
+    by_place = {(row.cell, row.draw): row for row in answers}
+    draws = sorted({row.draw for row in answers})
+    parts = []
+    for draw in draws:
+        first, second = by_place.get((a, draw)), by_place.get((b, draw))
+        same = _shared(first, second)
+        words = f'<p class="note">Drawn answer {draw + 1}</p>' if len(draws) > 1 else ""
+        parts.append(
+            f'{words}<div class="pair">{_transcript("A", titles.get(a, a), first, same)}'
+            f"{_transcript('B', titles.get(b, b), second, same)}</div>"
+        )
+    return (
+        f'<div class="asked" data-problem="{problem.place}"><h3>Problem {problem.place + 1}</h3>'
+        f'<pre class="q">{escape(problem.prompt)}</pre>'
+        f'<p class="note">Expected: <code>{escape(problem.answer[:400])}</code></p></div>'
+        + "".join(parts)
+    )
+
+
+def _shared(a: SampleRow | None, b: SampleRow | None) -> int:
+    """Characters that both answers begin with; 0 where one is missing or both are the same."""
+    if a is None or b is None or a.text == b.text:
+        return 0
+    pairs = enumerate(zip(a.text, b.text, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a.text), len(b.text)))
+
+
+def _transcript(side: str, title: str, row: SampleRow | None, same: int) -> str:
+    head = f"<h4><b>{side}</b> {escape(title)}</h4>"
+    if row is None:
+        return f'<section>{head}<p class="note">Not asked yet.</p></section>'
+    facts = f"{row.tokens} tokens · {STOPS.get(row.stop, row.stop)} · {bytes_text(row.kv_bytes)}"
+    begin, rest = row.text[:same], row.text[same:]
+    text = f'<span class="same">{escape(begin)}</span>' if begin else ""
+    if same and rest:
+        text += f"<mark>{escape(rest[0])}</mark>"
+        rest = rest[1:]
+    return (
+        f'<section data-cell="{escape(row.cell)}" data-verdict="{escape(row.verdict)}">{head}'
+        f'<p class="facts"><i class="dot v-{escape(row.verdict)}"></i>'
+        f"{escape(NAMES.get(row.verdict, row.verdict))} · {facts}</p>"
+        f'<pre class="said" tabindex="0">{text}{escape(rest)}</pre></section>'
+    )

@@ -1,0 +1,93 @@
+"""An evaluation's files to take away: points, answers, everything as JSON, a page of curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from rlkv.errors import UserError
+from rlkv.evaluation.export import page, points_csv, record, samples_csv
+from storage.jobs import Job
+from ui.downloads import new_folder, take
+from ui.evaluation.measured import Measured, Table
+from ui.evaluation.recorded import KEY, recorded
+from ui.events import PRIVATE
+from ui.messages import refusal, told
+from ui.studio import Studio
+
+BUTTONS = {
+    "points": "Points as CSV",
+    "answers": "Answers as CSV",
+    "record": "Everything as JSON",
+    "page": "Curves as HTML",
+}
+EvalFiles = dict[str, Any]
+
+
+def eval_files() -> EvalFiles:
+    """Adds the row of buttons."""
+    with gr.Row(elem_classes="actions"):
+        made: EvalFiles = {
+            name: gr.Button(title, size="sm", min_width=130, elem_id=f"get-{name}")
+            for name, title in BUTTONS.items()
+        }
+    return {**made, "file": gr.DownloadButton(visible="hidden", elem_id="eval-file")}
+
+
+def wire_files(studio: Studio, table: Table, parts: EvalFiles, seen: gr.State) -> None:
+    """`seen` is the page's: (job id, ...) or None."""
+    for name in BUTTONS:
+        parts[name].click(_writer(studio, table, name), seen, parts["file"], **PRIVATE).success(
+            None, None, None, **take("eval-file")
+        )
+
+
+def _writer(studio: Studio, table: Table, name: str) -> Callable[[Any], str]:
+    def write(seen: Any) -> str:
+        if not seen or not seen[0]:
+            raise refusal("Choose an evaluation first.")
+        with told():
+            job, found = _chosen(studio, table, str(seen[0]))
+            file_name, text = _CONTENTS[name](studio, job, found)
+        path = new_folder("evaluation") / f"{job.id if job else KEY}-{file_name}"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def _chosen(studio: Studio, table: Table, job_id: str) -> tuple[Job | None, Measured]:
+    shipped = recorded() if job_id == KEY else None
+    if shipped is not None:
+        return None, shipped
+    job = studio.jobs.get(job_id)
+    return job, table.of(studio, job)
+
+
+def _settings(job: Job | None, found: Measured) -> tuple[dict[str, Any], dict[str, Any]]:
+    return (job.params, job.versions) if job else (found.config.model_dump(mode="json"), {})
+
+
+def _answers(studio: Studio, job: Job | None, found: Measured) -> tuple[str, str]:
+    if job is None:
+        raise UserError("The answers of the recorded evaluation are not stored: start your own.")
+    return "answers.csv", samples_csv(studio.samples.all(job.id))
+
+
+def _record(studio: Studio, job: Job | None, found: Measured) -> tuple[str, str]:
+    kept = record(found.results, *_settings(job, found))
+    return "evaluation.json", json.dumps(kept, indent=1)
+
+
+_CONTENTS: dict[str, Callable[[Studio, Job | None, Measured], tuple[str, str]]] = {
+    "points": lambda studio, job, found: ("points.csv", points_csv(found.results)),
+    "answers": _answers,
+    "record": _record,
+    "page": lambda studio, job, found: (
+        "curves.html",
+        page(found.results, *_settings(job, found)),
+    ),
+}
