@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rlkv import mask_files
 from rlkv.errors import UserError
+from rlkv.mask_link import to_link
 
 Scores = NDArray[np.float32]
 Kept = NDArray[np.bool_]
@@ -108,6 +109,15 @@ class HeadMask:
             UserError: in one line, what is wrong with it.
         """
         return cls(**mask_files.read(source))
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, *, revision: str | None = None, token: str | None = None
+    ) -> HeadMask:
+        """Reads a repository of the Hub, `owner/name`, or a folder (`rlkv.hub.fetching`)."""
+        from rlkv.hub.fetching import from_pretrained
+
+        return from_pretrained(source, revision=revision, token=token)
 
     # --- views ----------------------------------------------------------------------------
 
@@ -254,13 +264,21 @@ class HeadMask:
         """Writes the same three files into one zip."""
         return mask_files.write_zip(self, Path(path))
 
-    def push_to_hub(self, repo: str, *, token: str | None = None, private: bool = False) -> str:
-        """Uploads the files to the Hub in one commit; returns the repository's address."""
-        return mask_files.push(self, repo, token=token, private=private)
+    def push_to_hub(
+        self, repo: str, *, token: str | None = None, private: bool = False, message: str = ""
+    ) -> str:
+        """Commits files and a card to the Hub's `owner/name`; the commit's address.
+
+        Raises:
+            UserError: nothing was pushed, and what to do (`rlkv.hub.publishing.push`).
+        """
+        from rlkv.hub.publishing import push
+
+        return push(self, repo, token=token, private=private, message=message)
 
     def to_link(self) -> str:
         """The kept heads and the window as a short text that fits into a URL."""
-        return mask_files.to_link(self)
+        return to_link(self)
 
     def to_record(self) -> dict[str, Any]:
         """Plain values, as the database keeps them."""

@@ -30,9 +30,10 @@ from rlkv.errors import UserError
 from rlkv.hub import require_reachable
 from rlkv.layout import Layout, Unserved, examine, layout_of
 from rlkv.masks import HeadMask
+from rlkv.shipped import EXAMPLES
 
 EMBEDDED = "tracer"
-EMBEDDED_FOLDER = Path(__file__).resolve().parent.parent / "examples" / "models" / "tracer"
+EMBEDDED_FOLDER = EXAMPLES / "models" / "tracer"
 
 RANDOM_SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama-135m": (

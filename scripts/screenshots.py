@@ -32,6 +32,7 @@ PAGES = {
     "head": ("/head?mask=shipped&head=1.2", "#change-tokens [data-i]"),
     "finder": ("/finder", "#finder tbody tr"),
     "chat": ("/chat", "#question"),
+    "masks": ("/masks", ".masks .thumb"),
     "evaluate": ("/evaluate", "#accuracy .curve"),
     "stories": ("/stories", "h1"),
 }

@@ -44,6 +44,7 @@ class MaskRow:
     job_id: str | None
     parent_id: str | None
     created_at: float
+    deleted_at: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """The mask without its place in the database: what `Masks.save` takes."""
@@ -72,13 +73,14 @@ class Masks:
             return insert_mask(session, record, job_id=job_id, parent_id=parent_id)
 
     def get(self, mask_id: str) -> MaskRow:
-        """Raises StorageError if there is no such mask."""
+        """Raises StorageError if there is no such mask, or it was deleted."""
         with self._db.read() as session:
             return detached(MaskRow, _found(session, mask_id))
 
     def list(self, model: str | None = None, job_id: str | None = None) -> Sequence[MaskRow]:
         """Masks of all models or one, of all jobs or one; newest first."""
-        statement = select(MaskTable).order_by(MaskTable.created_at.desc(), MaskTable.id.desc())
+        statement = select(MaskTable).where(MaskTable.deleted_at.is_(None))
+        statement = statement.order_by(MaskTable.created_at.desc(), MaskTable.id.desc())
         if model is not None:
             statement = statement.where(MaskTable.model == model)
         if job_id is not None:
@@ -99,10 +101,46 @@ class Masks:
             row.name = name.strip()
             return detached(MaskRow, row)
 
-    def delete(self, mask_id: str) -> None:
-        """Forget a mask; masks made from it stay. Raises StorageError if there is none."""
+    def delete(self, mask_id: str) -> MaskRow:
+        """Put a mask aside: it is in no list any more, and `restore` brings it back.
+
+        Raises:
+            StorageError: there is no such mask, or it was deleted already.
+        """
         with self._db.write() as session:
-            session.delete(_found(session, mask_id))
+            row = _found(session, mask_id)
+            row.deleted_at = time.time()
+            return detached(MaskRow, row)
+
+    def deleted(self, most: int = 50) -> Sequence[MaskRow]:
+        """What was deleted and can be restored, the last one first."""
+        statement = select(MaskTable).where(MaskTable.deleted_at.is_not(None))
+        statement = statement.order_by(MaskTable.deleted_at.desc()).limit(most)
+        with self._db.read() as session:
+            return [detached(MaskRow, row) for row in session.scalars(statement)]
+
+    def restore(self, mask_id: str) -> MaskRow:
+        """Bring a deleted mask back as it was; one that is there stays as it is.
+
+        Raises:
+            StorageError: there is no such mask.
+        """
+        with self._db.write() as session:
+            row = _found(session, mask_id, deleted=True)
+            row.deleted_at = None
+            return detached(MaskRow, row)
+
+    def forget(self, mask_id: str) -> None:
+        """Remove a deleted mask for good; masks made from it stay.
+
+        Raises:
+            StorageError: there is no such mask, or it was not deleted first.
+        """
+        with self._db.write() as session:
+            row = _found(session, mask_id, deleted=True)
+            if row.deleted_at is None:
+                raise StorageError("Only a deleted mask can be removed for good.")
+            session.delete(row)
 
 
 def insert_mask(
@@ -122,9 +160,10 @@ def insert_mask(
     return detached(MaskRow, row)
 
 
-def _found(session: Session, mask_id: str) -> MaskTable:
+def _found(session: Session, mask_id: str, *, deleted: bool = False) -> MaskTable:
+    """The mask; one that was deleted only if `deleted`."""
     row = session.get(MaskTable, mask_id)
-    if row is None:
+    if row is None or (row.deleted_at is not None and not deleted):
         raise StorageError(f"There is no mask {mask_id}. It may have been deleted.")
     return row
 

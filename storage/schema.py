@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy sees them, in their newest shape. `migrations.py` makes them.
+"""The tables as SQLAlchemy sees them, in their newest shape. `migrations` makes them.
 
 Times are seconds since 1970 (UTC). These objects live inside one session: what leaves the
 package are the frozen dataclasses of `jobs`, `metrics`, `masks` and `chats`.
@@ -124,6 +124,7 @@ class MaskTable(Table):
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("masks.id", ondelete="SET NULL"))
     created_at: Mapped[float]
+    deleted_at: Mapped[float | None]  # kept for a while, so that it can be brought back
 
 
 class ProblemTable(Table):

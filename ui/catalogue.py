@@ -13,6 +13,7 @@ from typing import Any
 from rlkv.errors import UserError
 from rlkv.gate_history import FILE, GateHistory
 from rlkv.job_export import ALL
+from rlkv.mask_link import is_link
 from rlkv.masks import HeadMask
 from storage.errors import StorageError
 from storage.masks import MaskRow
@@ -41,6 +42,11 @@ class Entry:
     @property
     def is_shipped(self) -> bool:
         return self.folder is not None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is in the database: not shipped, and not in a link only."""
+        return not self.is_shipped and not is_link(self.key)
 
 
 def is_shipped(key: str | None) -> bool:
@@ -71,15 +77,29 @@ def shipped() -> HeadMask | None:
 
 
 def choices(
-    studio: Studio, *, model: str | None = None, shape: tuple[int, int] | None = None
+    studio: Studio,
+    *,
+    model: str | None = None,
+    shape: tuple[int, int] | None = None,
+    also: str | None = None,
 ) -> list[tuple[str, str]]:
-    """(label, key) of all masks, or of one model or shape: shipped ones, then the newest first."""
+    """(label, key) of all masks, or of one model or shape: shipped ones, then the newest first.
+
+    Before them the mask of the link `also`, if it is one and fits.
+    """
     fit = [
         entry
         for entry in shipped_masks().values()
         if model in (None, entry.mask.model) and shape in (None, entry.mask.shape)
     ]
     found = [(_shipped_label(entry), entry.key) for entry in fit]
+    linked = from_link(also)
+    if (
+        linked
+        and (model is None or linked.mask.model in ("", model))
+        and shape in (None, linked.mask.shape)
+    ):
+        found.insert(0, (link_label(linked), linked.key))
     for row in studio.masks.list(model=model):
         if shape in (None, (row.layers, row.kv_heads)):
             found.append((_label(row), row.id))
@@ -87,7 +107,10 @@ def choices(
 
 
 def find(studio: Studio, key: str | None) -> Entry | None:
-    """The mask called `key`; the shipped or else the newest one if that is None or gone."""
+    """The mask called `key`, or the one in the link `key`; the shipped or else the newest one if
+    that is None or gone."""
+    if (linked := from_link(key)) is not None:
+        return linked
     if is_shipped(key):
         entry = shipped_masks().get(str(key))
         if entry is not None:
@@ -101,6 +124,21 @@ def find(studio: Studio, key: str | None) -> Entry | None:
         return entry
     rows = studio.masks.list()
     return find(studio, rows[0].id) if rows else None
+
+
+def from_link(key: str | None) -> Entry | None:
+    """The mask in a link text, which is stored nowhere; None if `key` is none that can be read."""
+    if not key or not is_link(key):
+        return None
+    try:
+        return Entry(key, HeadMask.load(key))
+    except UserError:
+        return None
+
+
+def link_label(entry: Entry) -> str:
+    """What a mask from a link is called in a list."""
+    return f"From a link, not kept · {entry.mask.layers}x{entry.mask.kv_heads}"
 
 
 def entries(studio: Studio, *, model: str, shape: tuple[int, int]) -> list[Entry]:

@@ -128,7 +128,7 @@ def _measure(studio: Studio, key: str) -> None:
 
 def _chosen(studio: Studio, key: str | None) -> list[Any]:
     entry = catalogue.find(studio, key)
-    options = catalogue.choices(studio)
+    options = catalogue.choices(studio, also=key)
     if entry is None:
         words = '<div class="blank">There is no mask yet. <a href="./train">Train one</a>.</div>'
         return [gr.update(choices=[], value=None), words, gr.skip(), gr.skip()]

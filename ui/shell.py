@@ -9,7 +9,8 @@ import gradio as gr
 from gradio.components import Navbar
 
 from storage.supervisor import ensure_running
-from ui import chat, evaluation, finder, head, heads, overview, stories, train
+from ui import api, chat, evaluation, finder, head, heads, library, overview, stories, train
+from ui.components.link_banner import link_banner
 from ui.components.tour import STOPS, tour
 from ui.events import QUIET
 from ui.studio import Studio
@@ -37,6 +38,7 @@ SCRIPTS = [
     "chat_replay.js",
     "chat_list.js",
     "chat.js",
+    "library.js",
 ]
 """Run before the app on every page, in this order."""
 STYLES = [
@@ -47,6 +49,8 @@ STYLES = [
     "models.css",
     "chat.css",
     "evaluation.css",
+    "library.css",
+    "sharing.css",
 ]
 
 
@@ -59,11 +63,13 @@ def build_app(studio: Studio) -> gr.Blocks:
         Navbar(visible=False)
         overview.build()
         tour("Overview")
+        api.build(studio)
         app.load(studio.engine.load_soon, None, None, **QUIET)
     for page, name, path in (
         (train, "Train", "/train"),
         (heads, "Heads", "/heads"),
         (head, "Head", "/head"),
+        (library, "Masks", "/masks"),
         (finder, "Finder", "/finder"),
         (chat, "Chat", "/chat"),
         (evaluation, "Evaluate", "/evaluate"),
@@ -72,6 +78,8 @@ def build_app(studio: Studio) -> gr.Blocks:
         with app.route(name, path):
             Navbar(visible=False)
             page.build(studio, app)
+            if page in (heads, head, finder, chat, evaluation):
+                link_banner(studio, app)
             if name in STOPS:
                 tour(name)
     return cast(gr.Blocks, app)
@@ -94,7 +102,7 @@ def launch_options(data_dir: Path) -> dict[str, Any]:
         "strict_cors": True,
         "ssr_mode": False,
         "pwa": False,
-        "mcp_server": False,
+        "mcp_server": api.mcp_server(),
         "quiet": True,
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlkv.errors import UserError
+from rlkv.shipped import EXAMPLES as EXAMPLES
 from storage.chats import Chats
 from storage.database import Database, open_database
 from storage.jobs import Jobs
@@ -15,8 +16,6 @@ from storage.metrics import Metrics
 from storage.samples import Samples
 from ui.engine import Engine
 from ui.engines import Engines
-
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Settings:
     """Whether visitors may start and stop jobs."""
     any_model: bool = True
     """Whether visitors may have any model loaded, also from this machine's files."""
+    may_change_masks: bool = True
+    """Whether visitors may rename and delete masks, which all of them see."""
     data_dir: Path | None = None
     """Where the database lives; None for the user's own data folder."""
 
@@ -35,7 +36,7 @@ class Settings:
         """On a Space anybody can press Start, so training has to be switched on there."""
         on_space = bool(os.environ.get("SPACE_ID"))
         allowed = os.environ.get("RLKV_ALLOW_TRAINING", "0" if on_space else "1") == "1"
-        return cls(may_train=allowed, any_model=not on_space)
+        return cls(may_train=allowed, any_model=not on_space, may_change_masks=not on_space)
 
 
 @dataclass(frozen=True)
@@ -86,4 +87,16 @@ class Studio:
             raise UserError(
                 "Training is switched off on this public copy. Run the app on your own machine, "
                 "or set RLKV_ALLOW_TRAINING=1 on your own Space."
+            )
+
+    def require_library(self) -> None:
+        """Checked inside each action that changes a mask that others see.
+
+        Raises:
+            UserError: where that is switched off.
+        """
+        if not self.settings.may_change_masks:
+            raise UserError(
+                "Masks of this public copy are shared by everybody, so they can't be renamed or "
+                "deleted here. Run the app on your own machine to keep your own."
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("rlkv", "storage", "examples/models/tracer", "pyproject.toml")
-NOT_NEEDED = {"gradio", "plotly", "pytest"}
+NOT_NEEDED = {"gradio", "plotly", "pytest", "segno"}
 """Requirements of the app and the tests; a training does without."""
 
 

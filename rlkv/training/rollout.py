@@ -236,11 +236,12 @@ def drawn(
     else:
         logprobs = (logits / draw.temperature).log_softmax(-1)
         chances = _cut(logprobs.exp(), draw)
-        if numbers is None:
-            tokens = torch.multinomial(chances, 1)[:, 0]
-        else:
-            tokens = _at(chances, numbers)
+        tokens = _at(chances, numbers) if numbers is not None else _by_chance(chances)
     return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
+
+
+def _by_chance(chances: torch.Tensor) -> torch.Tensor:
+    return torch.multinomial(chances, 1)[:, 0]
 
 
 def _at(chances: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:

@@ -116,10 +116,11 @@ def create_evaluation(
     cloned_from: str | None = None,
 ) -> Job:
     """Puts an evaluation into the queue; the app's way to start one."""
+    asked = f"{config.task} · {config.problems} problems · seed {config.seed}"
     return Jobs(db).create(
         KIND,
         config.model_dump(mode="json"),
-        title=f"{_name(config.model)} · {config.task} · {config.problems} problems · seed {config.seed}",
+        title=f"{_name(config.model)} · {asked}",
         model=config.model,
         seed=config.seed,
         request_key=request_key,

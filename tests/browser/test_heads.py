@@ -137,7 +137,10 @@ def test_a_mask_is_saved_downloaded_and_loaded_back(
 
     before = len(Masks(db).list())
     load(heads, path)
-    expect(heads.locator(".toast-body")).to_contain_text(["Loaded"])
+    expect(heads.locator("#loaded .found")).to_contain_text("17 of 32, as the file says")
+    assert len(Masks(db).list()) == before
+    heads.locator("#loaded").get_by_role("button", name="Keep").click()
+    expect(heads.locator(".toast-body")).to_contain_text(["Kept"])
     expect(figure(heads, "kept")).to_have_text("17 of 32")
     loaded = HeadMask.from_record(asdict(Masks(db).list()[0]))
     assert len(Masks(db).list()) == before + 1

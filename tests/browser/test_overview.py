@@ -47,7 +47,10 @@ def test_stands_still_for_those_who_want_that(context: BrowserContext) -> None:
     expect(page.locator("#recording .side.full .answer")).to_contain_text("=", timeout=3000)
 
 
-@pytest.mark.parametrize("path", ["/", "/train", "/heads", "/head", "/finder", "/chat", "/stories"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/train", "/heads", "/head", "/finder", "/chat", "/masks", "/evaluate", "/stories"],
+)
 @pytest.mark.parametrize(("width", "theme"), [(375, "dark"), (1440, "light")])
 def test_no_page_scrolls_sideways(
     context: BrowserContext, path: str, width: int, theme: str

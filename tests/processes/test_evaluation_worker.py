@@ -25,6 +25,10 @@ def spoken(db: Database, job_id: str) -> dict[object, tuple[str, str]]:
     return {(row.cell, row.problem, row.draw): (row.text, row.verdict) for row in rows}
 
 
+def until_attempt(db: Database, job_id: str, attempt: int) -> None:
+    wait_for(lambda: Jobs(db).get(job_id).attempt >= attempt, 60)
+
+
 def killed_and_resumed(seed: int, kills: int) -> None:
     """One evaluation killed at random answers, against the same one left alone."""
     db = open_database()
@@ -36,14 +40,11 @@ def killed_and_resumed(seed: int, kills: int) -> None:
         chance = random.Random(seed)
         kept: dict[object, tuple[str, str]] = {}
         for attempt in range(kills):
-            target = len(kept) + chance.randint(1, 96 // (kills + 1) - 8)
-            wait_for(lambda target=target: len(Samples(db).known(job.id)) >= target, 120)
-            running = Jobs(db).get(job.id)
-            if running.is_terminal:
-                break
-            assert running.pid is not None
-            os.kill(running.pid, signal.SIGKILL)
-            wait_for(lambda n=attempt: Jobs(db).get(job.id).attempt >= n + 2, 60)
+            answers = len(kept) + chance.randint(1, 96 // (kills + 1) - 8)
+            pid = killing.until_step(db, job.id, answers).pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            until_attempt(db, job.id, attempt + 2)
             now = spoken(db, job.id)
             assert kept.items() <= now.items()  # what was there stays as it was
             kept = now

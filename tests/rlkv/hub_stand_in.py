@@ -5,33 +5,77 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "c" * 40
+"""The commit of a repository that a test has filled by hand."""
+ABOUT = re.compile(r"/api/(?:models|datasets)/([^/]+/[^/?]+)(?:/revision/([^/?]+))?(\?.*)?")
+TREE = re.compile(r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/([^/?]+).*")
+FILE = re.compile(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+COMMITTING = re.compile(r"/api/models/(.+)/commit/main(?:\?.*)?")
 
 
 class HubStandIn(BaseHTTPRequestHandler):
     """Speaks the part of the Hub's HTTP API that a mask and a data set need."""
 
     repos: dict[str, dict[str, bytes]]
+    """The newest files of each repository."""
     commits: list[str]
+    """Messages, in order."""
+    history: dict[str, list[tuple[str, dict[str, bytes]]]]
+    """(commit, files) of every commit that was pushed."""
+    private: set[str]
+    tokens: dict[str, str] | None = None
+    """Owner of each token that is good; "reader" may not write. None: any token is the user's."""
+    asked: list[tuple[str, str | None]]
+    """(path, Authorization) of every request."""
+    race: bool = False
+    """Somebody else commits between our look and our commit."""
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
 
+    # --- who asks -------------------------------------------------------------------------
+
+    def _owner(self) -> str | None:
+        """Whose token it is; None without one, or with one that is not good."""
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if self.tokens is None:
+            return "user"
+        return self.tokens.get(token)
+
+    def _known(self) -> bool:
+        """Tells a wrong token from none, as the Hub does."""
+        self.asked.append((self.path, self.headers.get("Authorization")))
+        if self.headers.get("Authorization") and self._owner() is None:
+            self._json({"error": "Invalid user token."}, 401)
+            return False
+        return True
+
+    def _may_see(self, repo: str) -> bool:
+        return repo in self.repos and (
+            repo not in self.private or self._owner() == repo.partition("/")[0]
+        )
+
+    # --- what is asked --------------------------------------------------------------------
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self._known():
+            return None
         if self.path == "/api/repos/create":
-            asked = json.loads(body)
-            repo = f"{asked.get('organization') or 'user'}/{asked['name'].split('/')[-1]}"
-            self.repos.setdefault(repo, {})
-            return self._json({"url": f"http://{self.headers['Host']}/{repo}", "id": repo})
+            return self._create(json.loads(body))
         if self.path == "/api/validate-yaml":
             return self._json({"warnings": [], "errors": []})
         if "/preupload/" in self.path:
@@ -40,66 +84,168 @@ class HubStandIn(BaseHTTPRequestHandler):
                 {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files
             ]
             return self._json({"files": modes})
-        if match := re.fullmatch(r"/api/models/(.+)/commit/main", self.path):
+        if match := COMMITTING.fullmatch(self.path):
             return self._commit(match[1], body)
         return self._json({"error": "not found"}, 404)
 
+    def _create(self, asked: dict[str, Any]) -> None:
+        owner = self._owner()
+        if owner is None:
+            return self._json({"error": "Invalid username or password."}, 401)
+        repo = f"{asked.get('organization') or owner}/{asked['name'].split('/')[-1]}"
+        if (self.tokens is not None and repo.partition("/")[0] != owner) or owner == "reader":
+            return self._json({"error": "You don't have the rights to create this."}, 403)
+        url = f"http://{self.headers['Host']}/{repo}"
+        if repo in self.repos:
+            return self._json({"error": "You already created this model repo", "url": url}, 409)
+        self.repos[repo] = {".gitattributes": b""} if self.tokens is not None else {}
+        if asked.get("private") or asked.get("visibility") == "private":
+            self.private.add(repo)
+        return self._json({"url": url, "id": repo})
+
     def _commit(self, repo: str, body: bytes) -> None:
-        for line in body.splitlines():
-            entry = json.loads(line)
-            if entry["key"] == "file":
-                data = base64.b64decode(entry["value"]["content"])
-                self.repos[repo][entry["value"]["path"]] = data
-            elif entry["key"] == "header":
-                self.commits.append(entry["value"]["summary"])
-        url = f"http://{self.headers['Host']}/{repo}/commit/{COMMIT}"
-        self._json({"commitUrl": url, "commitOid": COMMIT, "pullRequestUrl": None})
+        entries = [json.loads(line) for line in body.splitlines()]
+        header = next(e["value"] for e in entries if e["key"] == "header")
+        if self.race:
+            self.race = type(self).race = False
+            self._keep(repo, {**self.repos[repo], "theirs.txt": b"first"})
+        if header.get("parentCommit") not in (None, self._head(repo)):
+            return self._json({"error": "A commit has happened since. Please refresh."}, 412)
+        files = {
+            e["value"]["path"]: base64.b64decode(e["value"]["content"])
+            for e in entries
+            if e["key"] == "file"
+        }
+        self.commits.append(header["summary"])
+        commit = self._keep(repo, {**self.repos[repo], **files})
+        url = f"http://{self.headers['Host']}/{repo}/commit/{commit}"
+        return self._json({"commitUrl": url, "commitOid": commit, "pullRequestUrl": None})
+
+    def _keep(self, repo: str, files: dict[str, bytes]) -> str:
+        past = self.history.setdefault(repo, [])
+        commit = hashlib.sha1(f"{repo}{len(past)}".encode()).hexdigest()
+        past.append((commit, files))
+        self.repos[repo] = files
+        return commit
+
+    def _head(self, repo: str) -> str:
+        past = self.history.get(repo)
+        return past[-1][0] if past else COMMIT
+
+    def _at(self, repo: str, revision: str | None) -> dict[str, bytes] | None:
+        """The files of a repository at a revision; None where there is none to be seen."""
+        if not self._may_see(repo):
+            return None
+        if revision in (None, "main", self._head(repo)) or repo not in self.history:
+            return self.repos[repo]
+        return dict(self.history[repo]).get(str(revision))
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
-        about = r"/api/(?:models|datasets)/([^/]+/[^/?]+)(/revision/\w+)?(\?.*)?"
-        if match := re.fullmatch(about, self.path):
-            files = self.repos.get(match[1])
-            if files is None:
-                return self._json({"error": "Repository not found"}, 404)
-            siblings = [{"rfilename": name} for name in files]
-            return self._json({"id": match[1], "sha": COMMIT, "siblings": siblings})
-        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/.*", self.path):
+        if not self._known():
+            return None
+        if self.path == "/api/whoami-v2":
+            owner = self._owner()
+            known = {"name": owner, "type": "user"}
+            return self._json(known) if owner else self._json({"error": "Invalid"}, 401)
+        if self.path.startswith("/api/models?"):
+            return self._list(parse_qs(urlsplit(self.path).query))
+        if match := ABOUT.fullmatch(self.path):
+            return self._about(match[1], unquote(match[2]) if match[2] else None)
+        if match := TREE.fullmatch(self.path):
+            files = self._at(match[1], unquote(match[2])) or {}
             return self._json(
                 [
                     {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
-                    for name, data in self.repos[match[1]].items()
+                    for name, data in files.items()
                 ]
             )
-        if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/\w+/(.+)", self.path):
-            data = self.repos.get(match[1], {}).get(match[2])
+        if match := FILE.fullmatch(self.path):
+            files = self._at(match[1], unquote(match[2])) or {}
+            data = files.get(unquote(match[3]))
             if data is not None:
-                return self._bytes(data)
+                return self._bytes(data, headers={"X-Repo-Commit": self._of(match[1], match[2])})
         return self._json({"error": "Entry not found"}, 404)
 
-    def _json(self, value: Any, status: int = 200) -> None:
-        headers = {} if status == 200 else {"X-Error-Code": "RepoNotFound"}
+    def _of(self, repo: str, revision: str | None) -> str:
+        return self._head(repo) if revision in (None, "main") else str(revision)
+
+    def _about(self, repo: str, revision: str | None) -> None:
+        files = self._at(repo, revision)
+        if files is None:
+            seen = self._may_see(repo)
+            status = 404 if self._owner() or seen else 401
+            code = "RevisionNotFound" if seen else "RepoNotFound"
+            return self._json({"error": "Repository not found"}, status, code)
+        return self._json(self._card(repo, files, self._of(repo, revision)))
+
+    def _card(self, repo: str, files: dict[str, bytes], commit: str) -> dict[str, Any]:
+        siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
+        return {
+            "id": repo,
+            "sha": commit,
+            "private": repo in self.private,
+            "siblings": siblings,
+            "tags": tags_of(files.get("README.md", b"").decode()),
+            "likes": 3,
+            "downloads": 14,
+            "lastModified": "2026-03-04T05:06:07.000Z",
+        }
+
+    def _list(self, asked: dict[str, list[str]]) -> None:
+        found = [
+            self._card(repo, files, self._head(repo))
+            for repo, files in self.repos.items()
+            if self._may_see(repo)
+        ]
+        wanted, words = set(asked.get("filter", [])), asked.get("search", [""])[0]
+        self._json([one for one in found if wanted <= {*one["tags"]} and words in one["id"]])
+
+    # --- answers --------------------------------------------------------------------------
+
+    def _json(self, value: Any, status: int = 200, code: str = "RepoNotFound") -> None:
+        headers = {"X-Error-Code": code} if status == 404 else {}
         self._bytes(json.dumps(value).encode(), status, headers)
 
     def _bytes(self, data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Type", "application/json")
-        self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        for name, value in (headers or {}).items():
+        told = {
+            "Content-Length": str(len(data)),
+            "Content-Type": "application/json",
+            "ETag": f'"{hashlib.sha1(data).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            **(headers or {}),
+        }
+        for name, value in told.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
 
 
+def tags_of(card: str) -> list[str]:
+    """The tags that the Hub makes of a card: its own, and the base model's."""
+    front = card.split("---")[1] if card.startswith("---") else ""
+    tags = re.findall(r"^- (\S+)$", front, re.MULTILINE)
+    base = re.search(r"^base_model: (\S+)$", front, re.MULTILINE)
+    return [*tags, f"base_model:{base[1]}"] if base else tags
+
+
+def nothing() -> dict[str, Any]:
+    """What a handler class begins with."""
+    return {"repos": {}, "commits": [], "history": {}, "private": set(), "asked": []}
+
+
 @contextmanager
-def hub() -> Iterator[tuple[str, type[HubStandIn]]]:
-    """Runs the stand-in; gives its address and the handler class that holds the repositories."""
-    handler = type("Handler", (HubStandIn,), {"repos": {}, "commits": []})
+def hub(tokens: dict[str, str] | None = None) -> Iterator[tuple[str, type[HubStandIn]]]:
+    """Runs the stand-in; gives its address and the handler class that holds the repositories.
+
+    Args:
+        tokens: owner of each token that is good; None takes any token, and none.
+    """
+    handler = type("Handler", (HubStandIn,), {**nothing(), "tokens": tokens})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -109,3 +255,19 @@ def hub() -> Iterator[tuple[str, type[HubStandIn]]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def python(code: str, endpoint: str, tmp_path: Path, *arguments: str, offline: str = "0") -> str:
+    """Runs code in a process of its own: the Hub's address is read once, on import."""
+    environment = os.environ | {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(tmp_path / "hf"),
+        "RLKV_OFFLINE": offline,
+        "NO_PROXY": "127.0.0.1",
+    }
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

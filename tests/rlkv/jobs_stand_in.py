@@ -20,7 +20,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.rlkv.hub_stand_in import HubStandIn
+from tests.rlkv.hub_stand_in import HubStandIn, nothing
 
 TOKEN = "hf_standInTokenThatMustNotShowAnywhere"
 
@@ -164,7 +164,7 @@ class JobsStandIn(HubStandIn):
 def cloud(folder: Path) -> Iterator[Cloud]:
     """Runs the stand-in."""
     made = Cloud(folder)
-    handler = type("Handler", (JobsStandIn,), {"repos": {}, "commits": [], "cloud": made})
+    handler = type("Handler", (JobsStandIn,), {**nothing(), "cloud": made})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     made.url = f"http://127.0.0.1:{server.server_port}"

@@ -18,8 +18,7 @@ from rlkv.model_facts import ModelFacts, read_facts, require_loadable
 from rlkv.models import load_model
 from rlkv.weights import count_parameters
 from tests.rlkv.families import tiny
-from tests.rlkv.hub_stand_in import hub
-from tests.rlkv.test_hub import python
+from tests.rlkv.hub_stand_in import hub, python
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": (

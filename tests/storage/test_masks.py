@@ -44,8 +44,40 @@ def test_a_mask_outlives_the_one_it_was_made_from(masks: Masks, record: dict[str
     assert child.parent_id == parent.id
 
     masks.delete(parent.id)
+    assert masks.get(child.id).parent_id == parent.id  # it can still come back
+    masks.forget(parent.id)
 
     assert masks.get(child.id).parent_id is None
+
+
+def test_a_deleted_mask_is_nowhere_and_comes_back_whole(
+    masks: Masks, record: dict[str, Any]
+) -> None:
+    saved, other = masks.save(record), masks.save(record)
+
+    masks.delete(saved.id)
+    assert [mask.id for mask in masks.list()] == [other.id]
+    assert [mask.id for mask in masks.deleted()] == [saved.id]
+    for action in (masks.get, masks.delete):
+        with pytest.raises(StorageError, match="may have been deleted"):
+            action(saved.id)
+    with pytest.raises(StorageError, match="may have been deleted"):
+        masks.rename(saved.id, "x")
+
+    assert masks.restore(saved.id) == saved
+    assert masks.get(saved.id) == saved
+    assert masks.deleted() == []
+
+
+def test_only_a_deleted_mask_is_removed_for_good(masks: Masks, record: dict[str, Any]) -> None:
+    saved = masks.save(record)
+    with pytest.raises(StorageError, match="Only a deleted mask"):
+        masks.forget(saved.id)
+    masks.delete(saved.id)
+    masks.forget(saved.id)
+    assert masks.deleted() == []
+    with pytest.raises(StorageError, match="no mask"):
+        masks.restore(saved.id)
 
 
 def test_an_unknown_mask_is_told(masks: Masks) -> None:

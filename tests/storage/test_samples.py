@@ -1,6 +1,7 @@
 """Problems, cells and answers of an evaluation: stored once, read back whole."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,10 @@ from storage.metrics import Metrics
 from storage.samples import SampleRow, Samples
 
 PROBLEMS = [("a=3; ?a", "3"), ("b=4; ?b", "4")]
-CELLS = [("full", {"title": "Full"}), ("learned@0.5", {"title": "Learned", "sparsity": 0.5})]
+CELLS: list[tuple[str, dict[str, Any]]] = [
+    ("full", {"title": "Full"}),
+    ("learned@0.5", {"title": "Learned", "sparsity": 0.5}),
+]
 ANSWER = SampleRow("full", 0, 0, "right", "end", 7, 20, 640, "3")
 
 

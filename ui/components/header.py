@@ -12,6 +12,7 @@ PAGES = [
     ("Overview", "./"),
     ("Train", "./train"),
     ("Heads", "./heads"),
+    ("Masks", "./masks"),
     ("Finder", "./finder"),
     ("Chat", "./chat"),
     ("Evaluate", "./evaluate"),

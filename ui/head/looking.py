@@ -139,9 +139,7 @@ def _measured(
 ) -> list[Any]:
     model, tokenizer = loaded
     module = heavy("rlkv.explore.one_head")
-    window = heavy("rlkv.streaming").StreamingWindow(
-        here.mask.sink, here.mask.recent
-    )
+    window = heavy("rlkv.streaming").StreamingWindow(here.mask.sink, here.mask.recent)
     layers, kv_heads = heavy("rlkv.layout").layout_of(model).shape
     here.mask.require_shape(layers, kv_heads, here.model)
     if read is None or (read.model, read.asked) != (here.model, (text, kind)):

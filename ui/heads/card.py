@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from rlkv.masks import HeadMask
-from ui import catalogue
 from ui.catalogue import MADE_FROM
 from ui.components.header import section
-from ui.downloads import new_folder, take
-from ui.events import PRIVATE
+from ui.downloads import take
+from ui.events import PRIVATE, QUIET
 from ui.heads.screen import Screen
+from ui.library.exporting import written
+from ui.library.importing import Pending, event_data, kept, looked_at, preview
+from ui.library.layout import live_html
 from ui.messages import notice, refusal, told
+from ui.sharing.using import UsePanel, use_panel, wire_use
 from ui.studio import Studio
 
 MAX_NAME = 80
@@ -33,12 +35,20 @@ class MaskCard:
     download: gr.Button
     file: gr.DownloadButton
     load: gr.UploadButton
+    pending: gr.State
+    """Files that were looked at and wait to be kept."""
+    imports: gr.HTML
+    use: UsePanel
 
 
 def mask_card() -> MaskCard:
     """Adds the card to the open Blocks."""
     with gr.Column(elem_classes="card"):
-        section("Keep this mask", "As it is on screen, with your own edits.")
+        section(
+            "Keep this mask",
+            'As it is on screen, with your own edits. <a href="./masks">All masks</a> can be '
+            "renamed, compared, averaged and shared as links.",
+        )
         with gr.Row(equal_height=True):
             name = gr.Textbox(
                 placeholder="Name of the mask", show_label=False, container=False,
@@ -46,11 +56,11 @@ def mask_card() -> MaskCard:
             )  # fmt: skip
             save = gr.Button("Save", variant="primary", scale=1, min_width=110, elem_id="save")
             download = gr.Button("Download", scale=1, min_width=110, elem_id="download")
-            load = gr.UploadButton(
-                "Load a file", file_types=[".zip", ".tsv"], scale=1, min_width=110, elem_id="load"
-            )
+            load = gr.UploadButton("Load a file", scale=1, min_width=110, elem_id="load")
+        imports = live_html("loaded")
+        use = use_panel()
         file = gr.DownloadButton(visible="hidden", elem_id="download-file")
-    return MaskCard(name, save, download, file, load)
+    return MaskCard(name, save, download, file, load, gr.State(()), imports, use)
 
 
 def wire_mask_card(
@@ -69,7 +79,7 @@ def wire_mask_card(
         name = " ".join(str(name or "").split())[:MAX_NAME]
         if not name:
             raise refusal("Give the mask a name first.")
-        parent = None if catalogue.is_shipped(now.key) else now.key
+        parent = now.key if now.entry.is_stored else None
         info = {**now.mask.info, MADE_FROM: {"name": now.mask.name, "key": now.key}}
         mask = replace(now.mask, name=name, info=info)
         key = _store(studio, mask, parent, now.entry.job_id)
@@ -79,15 +89,20 @@ def wire_mask_card(
     def write(now: Screen | None) -> str:
         if now is None:
             raise refusal("There is no mask to download.")
-        return str(now.mask.save_zip(new_folder("mask") / f"{_file_name(now.mask)}.zip"))
+        return str(written(now.mask, "zip"))
 
-    def load(path: str, now: Screen | None) -> list[Any]:
+    def load(path: str) -> list[Any]:
+        pending = looked_at([path], ())
+        if pending[0].found is None:
+            raise refusal(pending[0].reason)
+        return [pending, preview(studio, pending)]
+
+    def keep(event: gr.EventData, pending: Pending, now: Screen | None) -> list[Any]:
+        data = event_data(event)
         with told():
-            mask = HeadMask.load(Path(path))
-        name = mask.name or Path(path).stem[:MAX_NAME]
-        key = _store(studio, replace(mask, name=name), None, None)
-        notice(f"Loaded “{name}”.")
-        return opened(key, now)
+            rest, key = kept(studio, pending, data.get("n"), data.get("model"))
+        notice(f"Kept “{studio.masks.get(key).name}”.")
+        return [rest, preview(studio, rest), *opened(key, now)]
 
     chooser, script = address
     card.save.click(save, [screen, card.name], [*everything, card.name], **PRIVATE).success(
@@ -96,17 +111,15 @@ def wire_mask_card(
     card.download.click(write, screen, card.file, **PRIVATE).success(
         None, None, None, **take("download-file")
     )
-    card.load.upload(load, [card.load, screen], everything, **PRIVATE).success(
+    waiting = [card.pending, card.imports]
+    card.load.upload(load, card.load, waiting, **PRIVATE)
+    card.imports.keep(keep, [card.pending, screen], [*waiting, *everything], **PRIVATE).success(
         None, chooser, None, **script
     )
+    card.imports.discard(lambda: [(), ""], None, waiting, **QUIET)
+    wire_use(studio, card.use, screen, lambda now: now.mask)
 
 
 def _store(studio: Studio, mask: HeadMask, parent: str | None, job_id: str | None) -> str:
     with told():
         return studio.masks.save(mask.to_record(), parent_id=parent, job_id=job_id).id
-
-
-def _file_name(mask: HeadMask) -> str:
-    """A mask's name as a file name that every system takes."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in mask.name)
-    return kept.strip("-.")[:60] or "mask"

@@ -225,7 +225,7 @@ def _open(
         return empty
     cell = first_cell(screen.mask, query.get("head", ""))
     return [
-        gr.update(choices=catalogue.choices(studio), value=screen.key),
+        gr.update(choices=catalogue.choices(studio, also=screen.key), value=screen.key),
         screen.view,
         _other_chooser(studio, screen),
         screen.editing,

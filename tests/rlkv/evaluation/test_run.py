@@ -18,6 +18,7 @@ from rlkv.generation import prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
+from rlkv.training.rollout import rollouts
 from tests.rlkv.evaluation.stage import MASK, Keeper, small
 
 
@@ -87,7 +88,7 @@ def test_drawn_answers_differ_by_draw_and_seed_alone(tmp_path: Path) -> None:
 def test_out_of_memory_halves_the_rows_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = run.rollouts
+    plain = rollouts
 
     def short(model: object, prompts: list[object], *rest: object, **more: object) -> object:
         if len(prompts) > 2:

@@ -1,94 +1,18 @@
-"""How the database came to its present shape: numbered steps, each run once, in one transaction.
-
-A step is written in SQL and never edited after a release: `schema.py` shows the newest shape,
-this file the way there. To change the schema, add the next ``mNNN_...`` below and a database of the
-schema before it to ``tests/storage/schemas``.
-"""
+"""Steps 1 to 4."""
 
 import json
-import time
 import zlib
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
-from storage.errors import StorageError
-
-Migration = Callable[[Connection], None]
-MIGRATIONS: list[Migration] = []
-
-
-def migration(step: Migration) -> Migration:
-    """Register a step; its number is its place in this file."""
-    MIGRATIONS.append(step)
-    return step
-
-
-def schema_version(connection: Connection) -> int:
-    """Number of the newest step applied to this database, 0 for an empty file."""
-    known = connection.execute(
-        text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_migrations'")
-    ).scalar()
-    if not known:
-        return 0
-    return connection.execute(text("SELECT max(number) FROM _migrations")).scalar() or 0
-
-
-def migrate(engine: Engine, steps: Sequence[Migration] | None = None) -> None:
-    """Apply the steps that this database has not seen.
-
-    ``engine`` must open transactions with BEGIN IMMEDIATE: the version is read under the same
-    lock as the step is applied, so two processes that open a new file at once do it once.
-
-    Raises:
-        StorageError: the database was written by a newer version of the app.
-    """
-    steps = MIGRATIONS if steps is None else steps
-    while _apply_next(engine, steps):
-        pass
-
-
-def _apply_next(engine: Engine, steps: Sequence[Migration]) -> bool:
-    with engine.begin() as connection:
-        version = schema_version(connection)
-        if version > len(steps):
-            raise StorageError(
-                f"{engine.url.database} has schema {version}, this version of the app knows "
-                f"{len(steps)}. Update the app, or set RLKV_DATA_DIR to another folder."
-            )
-        if version == len(steps):
-            return False
-        if version == 0:
-            _run(connection, APPLIED)
-        steps[version](connection)
-        connection.execute(
-            text("INSERT INTO _migrations VALUES (:number, :name, :at)"),
-            {"number": version + 1, "name": steps[version].__name__, "at": time.time()},
-        )
-    return True
-
-
-def _run(connection: Connection, script: str) -> None:
-    # Not executescript: that commits what is open before it starts.
-    for statement in script.split(";\n"):
-        if statement.strip():
-            connection.exec_driver_sql(statement)
-
-
-APPLIED = """
-CREATE TABLE _migrations (
-    number INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    applied_at REAL NOT NULL
-) STRICT;
-"""
+from storage.migrations.steps import migration, run
 
 
 @migration
 def m001_initial(connection: Connection) -> None:
     """Jobs with their metrics, gate snapshots and events; masks; chats."""
-    _run(
+    run(
         connection,
         """
 CREATE TABLE jobs (
@@ -192,7 +116,7 @@ CREATE INDEX messages_by_chat ON messages (chat_id, id);
 @migration
 def m002_phases_and_provenance(connection: Connection) -> None:
     """Which phase a job is in, what it runs on, and which job's settings it took."""
-    _run(
+    run(
         connection,
         """
 ALTER TABLE jobs ADD COLUMN phase TEXT NOT NULL DEFAULT '';
@@ -208,7 +132,7 @@ CREATE INDEX jobs_by_cloned_from ON jobs (cloned_from);
 @migration
 def m003_evaluations(connection: Connection) -> None:
     """What an evaluation asks, under what, and every single answer."""
-    _run(
+    run(
         connection,
         """
 CREATE TABLE problems (
@@ -245,7 +169,7 @@ CREATE TABLE samples (
 @migration
 def m004_branches_and_votes(connection: Connection) -> None:
     """Conversations become trees; one answer holds all its sides; votes."""
-    _run(
+    run(
         connection,
         """
 ALTER TABLE chats ADD COLUMN source TEXT NOT NULL DEFAULT '';

@@ -1,0 +1,66 @@
+"""What the Hub refuses, in one line that says what to do. Tokens never get into a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from huggingface_hub.errors import HfHubHTTPError
+
+from rlkv.errors import UserError
+
+HINTS = {
+    400: "the Hub did not take it as it is",
+    401: "the token is wrong or has expired, or the repository is private or not there: check the "
+    "name, then run `hf auth login` again or set HF_TOKEN anew",
+    403: "the token may not do that: it needs the right to write to repositories of that owner",
+    404: "there is no such repository or revision, or the token may not see it: check the name",
+    409: "somebody else changed the repository at the same time: look at it, then try again",
+    412: "somebody else changed the repository at the same time: look at it, then try again",
+    413: "it is larger than the Hub takes",
+    429: "the Hub asks to slow down: try again in some minutes",
+}
+WRITE_HELP = (
+    "run `hf auth login` once with a token that may write (huggingface.co/settings/tokens), or set "
+    "HF_TOKEN"
+)
+
+
+@contextmanager
+def explained(what: str, token: str | None = None) -> Iterator[None]:
+    """Turns the Hub's and the network's failures into one line.
+
+    Args:
+        what: the beginning of the sentence, such as "'user/mask' can't be read".
+        token: taken out of whatever the Hub says.
+
+    Raises:
+        UserError: for every such failure.
+    """
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        said = _said(error.server_message, token)
+        hint = HINTS.get(status, "the Hub is in trouble: try again later")
+        raise UserError(f"{what}: {hint} (status {status}{said}).") from None
+    except Exception as error:
+        if not _is_of_network(error):
+            raise
+        raise UserError(
+            f"{what}: the Hub does not answer ({type(error).__name__}). Check the network, then "
+            "try again."
+        ) from None
+
+
+def _is_of_network(error: Exception) -> bool:
+    """The HTTP client's errors are OSErrors in some versions only."""
+    return isinstance(error, OSError | HfHubHTTPError.__mro__[1])
+
+
+def _said(message: str | None, token: str | None) -> str:
+    words = (message or "").strip().splitlines()
+    if not words:
+        return ""
+    line = words[0][:200]
+    return f", {line.replace(token, '[token]') if token else line}"

@@ -1,0 +1,77 @@
+"""How a mask is written down: folder, zip, tsv, head scores, link text, Hub repository.
+
+`read` takes any of them; `rlkv.mask_files.found.look` says what is in one before it is kept.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlkv.errors import UserError
+from rlkv.mask_files.archive import write_zip as _write_zip
+from rlkv.mask_files.limits import CARD, CONFIG, GATES, PAPER_TSV, PICTURE, SCHEMA, TSV
+from rlkv.mask_files.own import contents
+from rlkv.mask_files.reading import REPO, parse
+from rlkv.mask_files.tsv import write_adapter_weights
+
+if TYPE_CHECKING:
+    from rlkv.masks import HeadMask
+
+__all__ = [
+    "CARD", "CONFIG", "GATES", "PAPER_TSV", "PICTURE", "SCHEMA", "TSV", "contents", "read",
+    "shared_contents", "write_adapter_weights", "write_folder", "write_zip",
+]  # fmt: skip
+
+
+def read(source: str | Path) -> dict[str, Any]:
+    """The fields of a HeadMask from any of the forms.
+
+    Raises:
+        UserError: in one line, what is wrong with it.
+    """
+    text = str(source)
+    is_repo = REPO.fullmatch(text) is not None and not text.startswith((".", "/"))
+    if is_repo and not Path(text).exists():
+        from rlkv.hub.fetching import fetch
+
+        return parse(fetch(text)).fields()
+    return parse(source).fields()
+
+
+def shared_contents(mask: HeadMask, *, source: str = "") -> dict[str, bytes]:
+    """What goes to others: the three files, a card, and the heat map it shows.
+
+    `source` is what the card's snippet loads; default: the folder that the files lie in.
+    """
+    from rlkv.mask_card import card
+    from rlkv.mask_picture import heat_map
+
+    return {
+        **contents(mask),
+        CARD: card(mask, source=source).encode(),
+        PICTURE: heat_map(mask).encode(),
+    }
+
+
+def write_folder(mask: HeadMask, folder: Path) -> Path:
+    """Writes the files into `folder`, which is made if needed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in shared_contents(mask).items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise UserError(f"Can't write the mask to '{folder}': {error.strerror}.") from error
+    return folder
+
+
+def write_zip(mask: HeadMask, path: Path, *, folder: str = "") -> Path:
+    """Writes the files into one zip at `path`, inside `folder` of it if that is not ""."""
+    packed = io.BytesIO()
+    _write_zip(shared_contents(mask), packed, folder)
+    try:
+        path.write_bytes(packed.getvalue())
+    except OSError as error:
+        raise UserError(f"Can't write the mask to '{path}': {error.strerror}.") from error
+    return path

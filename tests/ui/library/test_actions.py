@@ -1,0 +1,161 @@
+"""What the library's events may do, whoever sends them; averages; origins; links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from rlkv.errors import UserError
+from rlkv.masks import HeadMask
+from storage.errors import StorageError
+from ui import catalogue
+from ui.library import shelf, view
+from ui.library.averaging import average
+from ui.library.importing import kept, looked_at
+from ui.library.page import _checked, found, own_key
+from ui.library.sharing import address, share_card
+from ui.studio import Settings, Studio
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio.open(Settings(data_dir=tmp_path))
+    yield studio
+    studio.db.close()
+
+
+def mask(seed: int, **fields: Any) -> HeadMask:
+    return HeadMask.random(
+        4, 8, sparsity=0.5, seed=seed,
+        **{"sink": 4, "recent": 16, "model": "tracer", "name": f"seed {seed}", **fields},
+    )  # fmt: skip
+
+
+def keep(studio: Studio, one: HeadMask, **where: Any) -> str:
+    return studio.masks.save(one.to_record(), **where).id
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"key": None}, {"key": 3}, {"key": ["x"]}, {"key": "x" * 50}, {"key": "shipped"},
+             {"key": "shipped:tracer-seed1"}]
+)  # fmt: skip
+def test_no_key_but_ones_own_is_changed(studio: Studio, data: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        own_key(studio, data)
+
+
+def test_a_visitor_of_a_public_copy_changes_nothing(tmp_path: Path) -> None:
+    public = Studio.open(Settings(data_dir=tmp_path, may_change_masks=False))
+    key = keep(public, mask(0))
+    with pytest.raises(UserError, match="shared by everybody"):
+        own_key(public, {"key": key})
+    html = view.shelf(shelf.items(public), 7, [], may_change=False)
+    assert 'data-do="remove"' not in html
+    assert public.masks.get(key).name == "seed 0"
+    public.db.close()
+
+
+def test_refusals_reach_the_person_escaped(studio: Studio) -> None:
+    def refuse(data: dict[str, Any], words: str, model: str) -> list[Any]:
+        raise StorageError(EVIL)
+
+    run: Callable[..., Any] = _checked(refuse)
+    with pytest.raises(gr.Error) as caught:
+        run(SimpleNamespace(_data="not a dict"), "", "")
+    assert "<script>" not in caught.value.message
+
+
+def test_a_key_that_is_gone_opens_no_other_mask(studio: Studio) -> None:
+    for key in ("nothing", None, 4, "rlkv1.4x8.4.16.AA"):
+        with pytest.raises(UserError, match="is gone"):
+            found(studio, key)
+    link = mask(1).to_link()
+    entry = found(studio, link)
+    assert not entry.is_stored
+    assert np.array_equal(entry.mask.kept, mask(1).kept)
+
+
+def test_the_average_is_that_of_the_ranks(studio: Studio) -> None:
+    masks = [mask(seed) for seed in range(5)]
+    made = average([(str(i), one) for i, one in enumerate(masks)])
+    mean = np.mean([one.ranks() for one in masks], axis=0)
+    assert np.array_equal(np.argsort(mean, axis=None, kind="stable")[:16],
+                          np.argsort(made.ranks(), axis=None, kind="stable")[:16])  # fmt: skip
+    assert made.n_kept == 16
+    np.testing.assert_allclose(made.gates, np.mean([one.gates for one in masks], axis=0), atol=1e-5)
+    assert [one["name"] for one in made.info["averaged"]] == [f"seed {i}" for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [({"model": "other"}, "one model"), ({"recent": 17}, "different windows")],
+)
+def test_only_masks_that_match_are_averaged(other: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        average([("a", mask(0)), ("b", mask(1, **other))])
+    with pytest.raises(UserError, match="2 to"):
+        average([("a", mask(0)), ("a", mask(0))])
+
+
+def test_where_a_mask_came_from(studio: Studio) -> None:
+    parent = keep(studio, mask(0))
+    edited = mask(1, info={catalogue.MADE_FROM: {"name": "seed 0", "key": parent}})
+    lying = mask(2, info={catalogue.MADE_FROM: {"name": EVIL, "key": "javascript:alert(1)"}})
+    keys = [keep(studio, one) for one in (edited, lying)]
+    by_key = {item.key: item for item in shelf.items(studio)}
+    assert by_key["shipped"].origin.words == "shipped with the app"
+    assert by_key[keys[0]].origin.links == (("seed 0", f"./heads?mask={parent}"),)
+    assert by_key[keys[1]].origin.links == ((EVIL, ""),)
+    html = view.shelf(list(by_key.values()), 9, [], may_change=True)
+    assert "<script>" not in html
+    assert "javascript:" not in html
+
+
+def test_search_looks_at_name_model_task_seed_and_origin(studio: Studio) -> None:
+    key = keep(studio, mask(77, info={"task": "tracing", "seed": 77}))
+    all_masks = shelf.items(studio)
+    for words in ("SEED 77", "tracing 77", "tracer kept"):
+        assert key in [item.key for item in shelf.matching(all_masks, words, "")]
+    assert shelf.matching(all_masks, "seed 77", "other") == []
+    assert shelf.matching(all_masks, "nothing-like-it", "") == []
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["javascript:alert(1)//", 'http://x/"><b>', "//x/", None, 3, "http://" + "x" * 900 + "/"],
+)  # fmt: skip
+def test_a_link_is_made_for_an_address_of_an_app_only(base: object) -> None:
+    with pytest.raises(UserError, match="can't be made"):
+        address(mask(0), base, "heads")
+    with pytest.raises(UserError, match="can't be made"):
+        address(mask(0), "http://localhost:7860/", "../x")
+
+
+def test_a_code_as_large_as_fits_and_words_where_none_does() -> None:
+    base = "https://user-space.hf.space/"
+    assert "<svg" in share_card(HeadMask.full(36, 8), base, "heads", "k")
+    assert "too large" in share_card(HeadMask.full(200, 64), base, "heads", "k")
+
+
+def test_an_import_is_kept_once_and_for_a_model_of_its_shape(
+    studio: Studio, tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.tsv"
+    np.savetxt(path, np.random.default_rng(0).random((4, 8)), delimiter="\t")
+    pending = looked_at([str(path)], ())
+    with pytest.raises(UserError, match="does not wait"):
+        kept(studio, pending, 2)
+    rest, key = kept(studio, pending, 1, "org/of-another-shape")
+    assert studio.masks.get(key).model == ""
+    with pytest.raises(UserError, match="does not wait"):
+        kept(studio, rest, 1)
+    with pytest.raises(UserError, match="20 files at once"):
+        looked_at([str(path)] * 21, ())

@@ -1,0 +1,183 @@
+"""Files of others, looked at before they are kept. Knows no page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rlkv.errors import UserError
+from rlkv.mask_files.found import Found, look
+from rlkv.mask_files.parsed import MAX_NAME, one_line
+from rlkv.mask_picture import thumbnail
+from rlkv.masks import HeadMask
+from ui import catalogue
+from ui.studio import Studio
+from ui.units import percent
+
+IMPORTED = "imported_from"
+"""In a mask's notes: the name and the kind of the file that it came from."""
+MOST_FILES = 20
+"""Looked at together."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One file that was read: a mask to keep or discard, or why it is refused."""
+
+    number: int
+    file: str
+    found: Found | None
+    reason: str = ""
+
+
+Pending = tuple[Waiting, ...]
+
+
+def looked_at(paths: Sequence[str], before: Pending) -> Pending:
+    """Reads files and puts them behind those that wait; refused ones of before go.
+
+    Raises:
+        UserError: if there are too many.
+    """
+    waiting = [one for one in before if one.found is not None]
+    if len(paths) + len(waiting) > MOST_FILES:
+        raise UserError(
+            f"{MOST_FILES} files at once are enough: keep or discard those that wait first."
+        )
+    number = max((one.number for one in before), default=0)
+    for path in paths:
+        number += 1
+        file = one_line(Path(path).name, MAX_NAME)
+        try:
+            waiting.append(Waiting(number, file, look(Path(path))))
+        except UserError as error:
+            waiting.append(Waiting(number, file, None, str(error)))
+    return tuple(waiting)
+
+
+def kept(
+    studio: Studio, pending: Pending, number: object, model: object = ""
+) -> tuple[Pending, str]:
+    """Stores the mask of a number; -> what still waits, and the mask's key.
+
+    `model` is what a person chose for a file that names none; only models of its shape count.
+
+    Raises:
+        UserError: if nothing of that number waits.
+    """
+    one = next((w for w in pending if w.number == number and w.found is not None), None)
+    if one is None or one.found is None:
+        raise UserError("That file does not wait any more: load it again.")
+    mask = one.found.mask
+    if not mask.model and model in one.found.fits:
+        mask = replace(mask, model=str(model))
+    key = store(studio, mask, one.file, one.found.form)
+    return tuple(w for w in pending if w is not one), key
+
+
+def store(studio: Studio, mask: HeadMask, file: str, form: str) -> str:
+    """Keeps an imported mask; -> its key."""
+    info = {k: v for k, v in mask.info.items() if k not in (catalogue.MADE_FROM, "averaged")}
+    info[IMPORTED] = {"file": file, "form": form}
+    name = mask.name or one_line(Path(file).stem, MAX_NAME) or "Mask"
+    return studio.masks.save(replace(mask, name=name, info=info).to_record()).id
+
+
+def revisions(studio: Studio) -> set[tuple[str, str]]:
+    """(model, revision) of all masks here."""
+    shipped = {(e.mask.model, e.mask.revision) for e in catalogue.shipped_masks().values()}
+    return shipped | {(row.model, row.revision) for row in studio.masks.list()}
+
+
+# --- the preview ----------------------------------------------------------------------------
+
+
+def preview(studio: Studio, pending: Pending) -> str:
+    """HTML of what waits: what each file holds, Keep and Discard."""
+    if not pending:
+        return ""
+    known = revisions(studio)
+    cards = "".join(_card(one, known) for one in pending)
+    good = sum(one.found is not None for one in pending)
+    every = (
+        f'<p class="every"><button type="button" data-do="keep-all">Keep all {good}</button></p>'
+        if good > 1
+        else ""
+    )
+    return f'<div class="imports" role="status">{cards}{every}</div>'
+
+
+def found_facts(found: Found) -> str:
+    """HTML of what a file holds, as a list of terms."""
+    mask = found.mask
+    cut = (
+        "as the file says" if found.has_kept else "the best half, since the file names scores only"
+    )
+    fits = ", ".join(found.fits) or "no model that is known here by this shape"
+    window = f"{mask.sink} first and {mask.recent} latest tokens"
+    rows = [
+        ("Form", found.form),
+        ("Shape", f"{mask.layers} layers x {mask.kv_heads} KV heads"),
+        ("Scores", f"{found.low:.4g} to {found.high:.4g}"),
+        ("Clipped", f"{found.clipped} of {mask.scores.size}"),
+        ("Kept", f"{mask.n_kept} of {mask.kept.size}, {cut}"),
+        ("Ties at the cut", str(found.ties)),
+        ("Window", window if found.has_window else f"{window}, the default"),
+        ("Model", mask.model or "not named"),
+        ("Fits", fits),
+        ("Notes", "; ".join(_notes(mask))),
+    ]
+    cells = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows if text)
+    return f'<dl class="found">{cells}</dl>'
+
+
+def _notes(mask: HeadMask) -> list[str]:
+    """The notes that the rows above do not say already."""
+    notes = mask.info.get("notes")
+    lines = [one_line(note, 160) for note in notes[:8]] if isinstance(notes, list) else []
+    return [one for one in lines if not one.endswith(("were clipped", "are the best half"))]
+
+
+def _card(one: Waiting, known: Collection[tuple[str, str]]) -> str:
+    name = f"<h3>{escape(one.file)}</h3>"
+    if one.found is None:
+        return (
+            f'<article class="import refused" data-n="{one.number}">{name}'
+            f'<p class="warn">{escape(one.reason)}</p>'
+            f"{_button('discard', one.number, 'Close')}</article>"
+        )
+    found = one.found
+    warnings = "".join(f"<li>{escape(words)}</li>" for words in found.warnings(known))
+    return (
+        f'<article class="import" data-n="{one.number}">'
+        f'<div class="shown">{thumbnail(found.mask)}'
+        f"<small>{percent(found.mask.sparsity)} sparsity</small></div>"
+        f"<div>{name}{found_facts(found)}"
+        f"{f'<ul class=warnings>{warnings}</ul>' if warnings else ''}{_models(found)}"
+        f'<p class="does">{_button("keep", one.number, "Keep")}'
+        f"{_button('discard', one.number, 'Discard')}</p></div></article>"
+    )
+
+
+def _models(found: Found) -> str:
+    """A choice of the model, where the file names none."""
+    if found.mask.model or not found.fits:
+        return ""
+    options = "".join(f'<option value="{escape(m)}">{escape(m)}</option>' for m in found.fits)
+    return (
+        '<label class="for">It is for <select data-model><option value="">I do not know</option>'
+        f"{options}</select></label>"
+    )
+
+
+def _button(action: str, number: int, words: str) -> str:
+    return f'<button type="button" data-do="{action}" data-n="{number}">{words}</button>'
+
+
+def event_data(event: Any) -> dict[str, Any]:
+    """What an event brought; any client can send anything."""
+    data = getattr(event, "_data", None)
+    return data if isinstance(data, dict) else {}
