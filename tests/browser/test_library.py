@@ -66,10 +66,10 @@ def test_masks_are_found_renamed_deleted_and_brought_back(page: Page, db: Databa
     assert Masks(db).get(key).name == "Better name 901"
 
     row(page, key).get_by_role("button", name="Delete").click()
-    expect(page.locator("#undo")).to_contain_text("Deleted “Better name 901”.")
+    expect(page.locator("#undo-delete")).to_contain_text("Deleted “Better name 901”.")
     expect(row(page, key)).to_have_count(0)
     assert [one.id for one in Masks(db).deleted()] == [key]
-    page.locator("#undo").get_by_role("button", name="Undo").click()
+    page.locator("#undo-delete").get_by_role("button", name="Undo").click()
     expect(row(page, key)).to_have_count(1)
 
     row(page, key).get_by_role("button", name="Delete").click()

@@ -47,6 +47,10 @@ def test_stands_still_for_those_who_want_that(context: BrowserContext) -> None:
     expect(page.locator("#recording .side.full .answer")).to_contain_text("=", timeout=3000)
 
 
+SCROLLS = ".samples, .unseen, .frame, .top nav, .eval-table"
+"""What may be wider than the page: it scrolls by itself, or is for ears only."""
+
+
 @pytest.mark.parametrize(
     "path",
     ["/", "/train", "/heads", "/head", "/finder", "/chat", "/masks", "/evaluate", "/stories"],
@@ -59,11 +63,13 @@ def test_no_page_scrolls_sideways(
     page.set_viewport_size({"width": width, "height": 844})
     page.goto(f"{path}?__theme={theme}")
     expect(page.locator("h1")).to_be_visible()
-    page.wait_for_selector(".race svg, .mem svg, .hm-svg, .head-table tbody tr, .stories .tok")
+    page.wait_for_selector(
+        ".race svg, .mem svg, .hm-svg, .head-table tbody tr, .stories .tok, .thumb, .curves .curve"
+    )
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     widest = page.evaluate(
         "Math.max(...[...document.querySelectorAll('main *')]"
-        ".filter(e => !e.closest('.samples, .unseen, .frame') && e.getBoundingClientRect().height)"
+        f".filter(e => !e.closest('{SCROLLS}') && e.getBoundingClientRect().height)"
         ".map(e => e.getBoundingClientRect().right))"
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -59,7 +59,7 @@ def lay_out() -> Page:
                 [("All models", "")], value="", show_label=False, container=False,
                 interactive=True, elem_id="of-model", scale=2, min_width=200,
             )  # fmt: skip
-        bar = live_html("undo")
+        bar = live_html("undo-delete")
         share = live_html("share")
         shelf = live_html("shelf")
     with gr.Column(elem_classes="card flush", elem_id="import"):
