@@ -72,6 +72,7 @@ def test_the_reward_as_deployed_is_drawn_where_there_is_one(
     expect(page.locator("#curves")).to_contain_text("Reward as deployed")
 
 
+@pytest.mark.slow
 def test_a_job_can_be_taken_away_and_cloned(page: Page, db: Database) -> None:
     config = make_config({**SMALL, "steps": 2, "eval_problems": 0, "seed": 32, "save_every": 7})
     job = run_job(db, create(config, db, claimed_by=os.getpid()))

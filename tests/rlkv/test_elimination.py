@@ -69,6 +69,7 @@ def test_the_guess_is_the_slope_of_the_cost(setting) -> None:
     assert slope == pytest.approx(float(look.worth[layer, head]), rel=0.3)
 
 
+@pytest.mark.slow
 def test_at_the_edge_it_ranks_better_than_the_gates_which_are_left_alone(setting) -> None:
     model, gates, texts = setting
     learned = np.array(HeadMask.load(SHIPPED).info["gates"], dtype=np.float32)

@@ -163,6 +163,7 @@ def test_no_limit_is_no_limit(tmp_path: Path, own: str) -> None:
     assert room_in_cgroups(tmp_path / "missing", tmp_path) == UNLIMITED
 
 
+@pytest.mark.slow
 def test_a_command_that_cannot_fit_is_refused() -> None:
     command = [sys.executable, "-m", "rlkv", "train", "--model", "random:qwen2-1.5b"]
     options = ["--rows-at-once", "512", "--prompts-per-step", "512", "--max-new-tokens", "32768"]

@@ -165,6 +165,7 @@ print(json.dumps([before.place, before.download, before.parameters, stopped, max
 """
 
 
+@pytest.mark.slow
 def test_a_hub_model_is_sized_fetched_stopped_and_fetched_to_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     model = tiny("llama")

@@ -54,6 +54,7 @@ def test_the_real_allocators_words_are_known() -> None:
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
 
 
+@pytest.mark.slow
 def test_rows_are_halved_until_they_fit_and_training_goes_on(tmp_path: Path) -> None:
     machine, log = Machine(room=2), Log()
     # So cold that answers don't depend on which of them are drawn together.

@@ -178,6 +178,7 @@ def test_stop_cancels_the_job_and_keeps_the_newest_gates(
     assert row.to_record()["scores"] == Metrics(db).snapshots(job.id)[-1][1]
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_with_the_last_words_but_not_the_token(
     db: Database, far: Cloud, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_mistake_found_far_away_is_told_here(db: Database, far: Cloud, tmp_pat
         (TOKEN, {"model": "my-folder"}, "choose a model by its Hub id"),
     ],
 )
+@pytest.mark.slow
 def test_what_a_person_must_do_first_is_said(
     db: Database, far: Cloud, tmp_path: Path, token: str, values: dict[str, Any], words: str
 ) -> None:

@@ -88,6 +88,7 @@ def test_wandb_is_told_the_jobs_id(calls: Path) -> None:
     assert [call[0] for call in read(calls)] == ["init", "log", "finish"]
 
 
+@pytest.mark.slow
 def test_a_resumed_job_sends_no_step_twice(calls: Path) -> None:
     db = open_database()
     job = made(db, report_to="trackio")
@@ -100,6 +101,7 @@ def test_a_resumed_job_sends_no_step_twice(calls: Path) -> None:
     db.close()
 
 
+@pytest.mark.slow
 def test_a_tracker_in_trouble_is_told_once_and_ends_nothing(
     calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

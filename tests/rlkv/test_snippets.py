@@ -54,6 +54,7 @@ def test_three_lines_serve_a_model_that_transformers_loaded_itself(
     assert "bytes of KV cache" in said
 
 
+@pytest.mark.slow
 def test_the_command_answers_too(mask: HeadMask, tmp_path: Path) -> None:
     words = shlex.split(cli_snippet(mask))
     assert words[0] == "python"

@@ -109,6 +109,7 @@ def test_the_model_is_bit_identical_after_training() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_a_stopped_job_resumes_exactly(tmp_path: Path) -> None:
     config = make_config({**SMALL, "eval_problems": 0})
     whole, stopped, resumed = Log(), Log(stop_after=3), Log()
@@ -127,6 +128,7 @@ def test_a_stopped_job_resumes_exactly(tmp_path: Path) -> None:
         assert resumed.steps[step]["reward"] == whole.steps[step]["reward"]
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_not_used(tmp_path: Path) -> None:
     config = make_config({**SMALL, "eval_problems": 0})
     train(config, tmp_path, Log(stop_after=4))
