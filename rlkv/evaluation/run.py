@@ -74,6 +74,7 @@ class Asking:
         self.ends = end_tokens(model, tokenizer)
         limit = max_length(model.config)
         self.prompts = [encode(tokenizer, p.prompt, limit)[0].tolist() for p in problems]
+        self.order = sorted(range(len(problems)), key=lambda i: len(self.prompts[i]))
         room = limit - max(map(len, self.prompts))
         self.draw = Draw(
             min(config.max_new_tokens or self.verifier.task.max_new_tokens, room),
@@ -83,16 +84,17 @@ class Asking:
         self.rows = config.rows_at_once
 
     def cell(self, cell: Cell, known: set[Place]) -> None:
-        """Asks what is missing in one cell; with half the rows at once where memory ends.
+        """Asks what is missing in one cell, and adds it to what is known.
+
+        With half the rows at once where memory ends.
 
         Raises:
             Stopped: if the observer wants an end.
             UserError: if not even one answer fits into memory.
         """
-        asked = set(known)
-        while missing := self._missing(cell.key, asked):
+        while missing := self._missing(cell.key, known):
             try:
-                self._ask(cell, missing[: self.rows], asked)
+                self._ask(cell, missing[: self.rows], known)
                 continue
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -102,10 +104,9 @@ class Asking:
 
     def _missing(self, key: str, known: set[Place]) -> list[tuple[int, int]]:
         """(problem, draw) of the answers that are not there yet, short prompts first."""
-        order = sorted(range(len(self.problems)), key=lambda i: (len(self.prompts[i]), i))
         return [
             (problem, draw)
-            for problem in order
+            for problem in self.order
             for draw in range(self.config.draws)
             if (key, problem, draw) not in known
         ]

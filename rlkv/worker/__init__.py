@@ -3,7 +3,7 @@
 Beside `rlkv.job_control` the only part of `rlkv` that knows storage.
 """
 
-from rlkv.worker.evaluating import create_evaluation
+from rlkv.worker.evaluating import create_evaluation, results_of
 from rlkv.worker.process import (
     check_database,
     evaluate_here,
@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_here",
     "main",
     "prepare_environment",
+    "results_of",
     "resume_here",
     "run_here",
     "run_job",

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from rlkv.errors import UserError
-from rlkv.generation import Sampling, complete, draw, is_repetitive, lockstep
+from rlkv.generation import Sampling, draw, is_repetitive, lockstep
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
+from tests.rlkv.stock import complete
 
 Tracer = tuple[Any, Any]
 

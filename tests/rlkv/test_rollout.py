@@ -6,13 +6,14 @@ from transformers import PreTrainedModel
 
 from rlkv import gates as gates_module
 from rlkv.cache import SplitHeadCache
-from rlkv.generation import complete, end_tokens, is_repetitive, prompt_ids
+from rlkv.generation import end_tokens, is_repetitive, prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
 from rlkv.training.rollout import Draw, Rollout, drawn, rollouts
 from rlkv.training.rollout_cache import WholeCache
 from tests.rlkv.families import CONFIGS, tiny
+from tests.rlkv.stock import complete
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ Runs in Gradio's queue, one at a time with everything else that runs a model.
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +18,7 @@ from ui.chat import sides
 from ui.chat.plan import Plan
 from ui.chat.running import Run
 from ui.engine import MODEL
+from ui.heavy import heavy
 from ui.models.allowed import require_allowed
 from ui.studio import Studio
 
@@ -45,7 +45,7 @@ def answer(studio: Studio, run: Run, keeper: Keeper | None) -> Iterator[None]:
     studio.engines.load(model_ref)
     yield from _until_loaded(studio, run, model_ref)
     with studio.engines.lease(model_ref) as (model, tokenizer):
-        shape = importlib.import_module("rlkv.layout").layout_of(model).shape
+        shape = heavy("rlkv.layout").layout_of(model).shape
         masks = [sides.mask_of(studio, one, shape, model_ref) for one in plan.settings.sides]
         for i, facts in enumerate(sides.facts(masks, plan.settings.slots)):
             run.rename(i, facts)
@@ -71,8 +71,8 @@ def _written(
     masks: list[HeadMask | None],
     keeper: Keeper | None,
 ) -> Iterator[None]:
-    dialogue = importlib.import_module("rlkv.dialogue")
-    headroom = importlib.import_module("rlkv.headroom").Headroom(str(model.device))
+    dialogue = heavy("rlkv.dialogue")
+    headroom = heavy("rlkv.headroom").Headroom(str(model.device))
     specs = [
         dialogue.SideSpec(mask, plan.history(slot))
         for mask, slot in zip(masks, plan.settings.slots, strict=True)

@@ -6,13 +6,13 @@ Lengths are those of the whole prompt, chat template included.
 
 from __future__ import annotations
 
-import importlib
 import random
 from collections.abc import Callable
 from typing import Any
 
 from rlkv.dialogue import Message
 from rlkv.tasks.tracing import draw
+from ui.heavy import heavy
 
 LENGTHS = (256, 512, 1024, 4096, 8192, 32768)
 """Tokens that a prompt can be filled to."""
@@ -36,7 +36,7 @@ Count = Callable[[str], int]
 
 def count_with(tokenizer: Any) -> Count:
     """Counts the tokens of a question as the model reads it."""
-    render = importlib.import_module("rlkv.dialogue.prompt").render
+    render = heavy("rlkv.dialogue.prompt").render
 
     def count(question: str) -> int:
         text = render(tokenizer, [Message("user", question)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +22,7 @@ from ui.chat.running import Run, Runs
 from ui.chat.screen import Desk, Screen
 from ui.engine import MODEL
 from ui.events import MODEL_RUNS, PRIVATE, QUIET
+from ui.heavy import heavy
 from ui.messages import told
 from ui.studio import Studio
 
@@ -140,7 +140,7 @@ def _wire_starts(desk: Desk, runs: Runs, p: Page, running: gr.State) -> list[Any
 @cache
 def _keeper() -> Any:
     """Caches of the conversations, kept between turns; one for the app."""
-    return importlib.import_module("rlkv.dialogue").Keeper()
+    return heavy("rlkv.dialogue").Keeper()
 
 
 def _answered(desk: Desk, run: Run) -> Iterator[None]:

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 
 from rlkv.evaluation.config import EvalConfig, make_eval_config
-from rlkv.evaluation.results import Point, Results, Series, near_lossless, results
+from rlkv.evaluation.results import Point, Results, Series, near_lossless
+from rlkv.worker import results_of
 from storage.jobs import Job
 from ui.studio import Studio
 
@@ -47,20 +48,10 @@ class Table:
         young = not job.is_terminal and time.monotonic() - made < PATIENCE_S
         if known is not None and (known.version == version or young):
             return known
-        found = Measured(job.id, version, make_eval_config(dict(job.params)), _read(studio, job))
+        found = Measured(
+            job.id, version, make_eval_config(dict(job.params)), results_of(studio.db, job)
+        )
         self._known[job.id] = (time.monotonic(), found)
         while len(self._known) > MOST:
             del self._known[next(iter(self._known))]
         return found
-
-
-def _read(studio: Studio, job: Job) -> Results:
-    config = make_eval_config(dict(job.params))
-    samples = studio.samples
-    return results(
-        [(cell.key, cell.info) for cell in samples.cells(job.id)],
-        samples.marks(job.id),
-        problems=len(samples.problems(job.id)),
-        draws=config.draws,
-        seed=config.seed,
-    )

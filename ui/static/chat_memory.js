@@ -1,22 +1,10 @@
 // What each side's KV cache held, token by token, over a conversation: the curves, what is saved,
 // and how many such chats fit into a memory. It knows numbers and names, nothing of texts or runs.
 (() => {
-  const { el, svg, format } = window.rlkvDom;
+  const { el, svg, format, niceStep, niceTop } = window.rlkvDom;
   const MOST_POINTS = 400; // of one curve on screen
   const highIn = () => (matchMedia("(max-width: 760px)").matches ? 104 : 158); // of the picture
 
-  // A y axis in round binary numbers: 3 to 4 lines.
-  const niceStep = (top) => {
-    const unit = 1024 ** Math.floor(Math.log(Math.max(top, 1)) / Math.log(1024));
-    let step = 1;
-    const grows = [2, 2.5, 2];
-    for (let i = 0; top / unit / step > 4; i = (i + 1) % 3) step *= grows[i];
-    return step * unit;
-  };
-  const niceTop = (x) => {
-    const p = 10 ** Math.floor(Math.log10(Math.max(x, 10)));
-    return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((m) => m * p).find((m) => m >= x);
-  };
   const short = (n) => (n >= 10000 ? `${format(n / 1000)}k` : n.toLocaleString("en"));
 
   const peak = (ys, n) => { let top = 0; for (let i = 0; i < n; i++) if (ys[i] > top) top = ys[i]; return top; };

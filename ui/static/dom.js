@@ -45,5 +45,18 @@
     card.style.left = `${Math.max(edge, x)}px`; card.style.top = `${y}px`;
   };
 
-  window.rlkvDom = { el, svg, format, place };
+  // For charts of bytes over tokens: a y axis in round binary numbers: 3 to 4 lines.
+  const niceStep = (top) => {
+    const unit = 1024 ** Math.floor(Math.log(Math.max(top, 1)) / Math.log(1024));
+    let step = 1;
+    const grows = [2, 2.5, 2];
+    for (let i = 0; top / unit / step > 4; i = (i + 1) % 3) step *= grows[i];
+    return step * unit;
+  };
+  const niceTop = (x) => {
+    const p = 10 ** Math.floor(Math.log10(Math.max(x, 10)));
+    return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((m) => m * p).find((m) => m >= x);
+  };
+
+  window.rlkvDom = { el, svg, format, place, niceStep, niceTop };
 })();

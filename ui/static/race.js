@@ -2,7 +2,7 @@
 // stories. It knows nothing of Gradio or of models.
 // All text goes in through textContent, so nothing a model writes can become markup.
 (() => {
-  const { el, svg } = window.rlkvDom;
+  const { el, svg, niceStep, niceTop } = window.rlkvDom;
   const three = (v) => (v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2));
   const bytes = (n) => {
     for (const unit of ["B", "KiB", "MiB", "GiB"]) {
@@ -83,19 +83,6 @@
     view.values.bytes.dataset.bytes = side.bytes || 0;
     view.root.dataset.stop = side.stop || "";
   }
-
-  // A y axis in round binary numbers: 3 to 4 lines.
-  const niceStep = (top) => {
-    const unit = 1024 ** Math.floor(Math.log(Math.max(top, 1)) / Math.log(1024));
-    let step = 1;
-    const grows = [2, 2.5, 2];
-    for (let i = 0; top / unit / step > 4; i = (i + 1) % 3) step *= grows[i];
-    return step * unit;
-  };
-  const niceTop = (x) => {
-    const p = 10 ** Math.floor(Math.log10(Math.max(x, 10)));
-    return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((m) => m * p).find((m) => m >= x);
-  };
 
   function drawChart(node, frame) {
     const width = Math.max(node.clientWidth || 320, 240), height = 236;
