@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     "save_every": 2,
     "max_new_tokens": 72,
     "learning_rate": 0.02,
+    "elimination": False,
     "hardening": "none",  # sharpened gates soon stand still, and a lost step would not show
 }
 

@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "save_every": 2,
     "max_new_tokens": 96,
     "learning_rate": 0.1,
+    "elimination": False,  # most of the time of so small a job
 }
 
 
@@ -71,7 +72,8 @@ def test_penalty_weight_is_adaptive_with_a_cutoff(
 
 def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
     log = Log()
-    config = make_config({**SMALL, "seed": 1, "hard_every": 3, "hardening": "anneal"})
+    hard = {"hard_every": 3, "hardening": "anneal", "elimination": True}
+    config = make_config({**SMALL, **hard, "seed": 1})
     mask = train(config, tmp_path, log)
     assert list(log.phases) == ["sampling", "training", "elimination", "measuring"]
     assert log.phases["training"] == (6, 6)
@@ -266,7 +268,7 @@ def test_settings_of_the_first_version_are_understood() -> None:
 
 
 def test_the_mask_may_have_another_window_than_the_training(tmp_path: Path) -> None:
-    config = make_config({**SMALL, "deployed_sink": 2, "deployed_recent": 9, "elimination": False})
+    config = make_config({**SMALL, "deployed_sink": 2, "deployed_recent": 9})
     mask = train(config, tmp_path, Log(stop_after=1))
     assert (mask.sink, mask.recent) == (2, 9)
 
@@ -288,7 +290,7 @@ def test_presets_are_valid(preset: str) -> None:
 @pytest.mark.parametrize("hardening", ["none", "anneal", "straight-through"])
 def test_rollout_and_loss_agree_on_log_probabilities(tmp_path: Path, hardening: str) -> None:
     """One attention rule for both, whatever way the gates act."""
-    settings = {**SMALL, "hardening": hardening, "eval_problems": 0, "elimination": False}
+    settings = {**SMALL, "hardening": hardening, "eval_problems": 0}
     log = Log()
     train(make_config(settings), tmp_path, log)
     assert 0 < max(m["logprob_gap"] for m in log.steps.values()) < 1e-4
@@ -306,7 +308,7 @@ def test_a_mismatch_of_rollout_and_loss_shows(
 
     monkeypatch.setattr(Sampler, "draw", drawn_without_gates)
     log = Log()
-    fast = {"learning_rate": 0.5, "penalty": 1.0, "hardening": "none", "elimination": False}
+    fast = {"learning_rate": 0.5, "penalty": 1.0, "hardening": "none"}
     train(make_config({**SMALL, **fast, "eval_problems": 0}), tmp_path, log)
     assert max(m["logprob_gap"] for m in log.steps.values()) > 0.1
 

@@ -48,7 +48,7 @@ def test_a_job_leaves_metrics_snapshots_events_and_a_mask(db: Database) -> None:
     (row,) = Masks(db).list(job_id=job.id)
     mask = HeadMask.from_record(row.to_record())
     gates = np.frombuffer(metrics.snapshots(job.id)[-1][1], "<f4").reshape(4, 8)
-    assert np.allclose(mask.info["gates"], gates, atol=1e-6)
+    assert np.allclose(mask.scores, gates, atol=1e-6)
 
 
 def test_a_users_mistake_ends_as_its_own_line(db: Database) -> None:

@@ -189,9 +189,16 @@ def test_a_stopwatch_begins_anew_with_every_value() -> None:
 
 
 def test_a_job_run_by_hand_is_stopped_by_a_signal(db: Database, jobs: Jobs, job: Job) -> None:
+    # Deaf to SIGINT from the start, where the tests themselves were started in the background.
+    program = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
     with subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True
+        [sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE
     ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         jobs.start(job.id, pid=process.pid)
         jobs.request_stop(job.id)
         watch = workers(db, flag=0, interrupt=60, poll=0.02)
