@@ -12,9 +12,10 @@ import sys
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache
 
 from rlkv.attention import NewTokens, enable
+from rlkv.cache_layer import CompressedLayer, Store
 from rlkv.clock import Clock, Ring
 from rlkv.errors import UserError
 from rlkv.grouped import ScoreRule, grouped_attention
@@ -22,60 +23,12 @@ from rlkv.layout import layout_of
 from rlkv.masks import HeadMask
 from rlkv.streaming import StreamingWindow
 
-STEP = 8
-"""Tokens by which a store grows at least; long ones grow by 1/128 to bound the copying."""
 PIECE = 256
 """Tokens of a long prompt that compressed heads take at once."""
 
 
-class Store:
-    """Keys and values of some heads in one tensor `[2, B, heads, capacity, D]`."""
-
-    def __init__(self) -> None:
-        self.data: torch.Tensor | None = None
-
-    def reserve(self, tokens: int, like: torch.Tensor, limit: int | None = None) -> None:
-        """Makes room for `tokens` a head; keeps what is there. `limit` caps the capacity."""
-        have = 0 if self.data is None else self.data.shape[3]
-        if have >= (tokens if limit is None else min(tokens, limit)):
-            return
-        capacity = max(-(-tokens // STEP) * STEP, have + have // 128)
-        if limit is not None:
-            capacity = min(capacity, limit)
-        old = self.data
-        self.data = like.new_empty(*like.shape[:3], capacity, like.shape[4])
-        self.data[:, :, :, have:] = 0  # a hidden slot may hold anything but NaN
-        if old is not None:
-            self.data[:, :, :, :have] = old
-
-    def first(self, tokens: int) -> torch.Tensor:
-        """A view of the first `tokens` slots, `[2, B, heads, tokens, D]`."""
-        assert self.data is not None
-        return self.data.narrow(3, 0, tokens)
-
-    def select(self, rows: torch.Tensor) -> None:
-        """Keeps the given batch rows, in that order, in storage of their own."""
-        if self.data is not None:
-            self.data = self.data.index_select(1, rows.to(self.data.device))
-
-    @property
-    def address(self) -> int:
-        """Where the tensor lies; 0 without one."""
-        return 0 if self.data is None else self.data.data_ptr()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the storage behind the tensor."""
-        return 0 if self.data is None else self.data.untyped_storage().nbytes()
-
-
-class SplitHeadLayer(CacheLayerMixin):
+class SplitHeadLayer(CompressedLayer):
     """One layer's cache; `kept` is bool `[kv_heads]`, `clock` is shared by all layers."""
-
-    is_sliding = False  # the model then sizes its masks for the full heads
-    is_compileable = False
-    is_croppable = False  # a compressed head cannot get back what it dropped
-    supports_early_init = False
 
     def __init__(self, kept: torch.Tensor, window: StreamingWindow, clock: Clock) -> None:
         super().__init__()
@@ -96,32 +49,12 @@ class SplitHeadLayer(CacheLayerMixin):
         self.full_heads = self.full_heads.to(device)
         self.ring_heads = self.ring_heads.to(device)
         self.inverse = self.inverse.to(device)
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
-    ) -> tuple[NewTokens, torch.Tensor]:
-        """Counts the tokens and hands them to attention, which stores them (`attend`)."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        self.seen += key_states.shape[2]
-        return NewTokens(self, key_states, value_states), value_states
-
-    def get_seq_length(self) -> int:
-        """Tokens seen, not tokens stored: positions are counted from it."""
-        return self.seen
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.seen + query_length, 0
-
-    def get_max_length(self) -> int:
-        return -1
+        super().lazy_initialization(key_states, value_states)
 
     def reset(self) -> None:
-        """Forgets everything and frees the memory."""
+        super().reset()
         self.full = Store()
         self.ring = Store()
-        self.seen = 0
 
     def make_room(self, tokens: int) -> None:
         """Grows what is held already to hold `tokens` a row."""
@@ -133,9 +66,6 @@ class SplitHeadLayer(CacheLayerMixin):
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         self.full.select(indices)
         self.ring.select(indices)
-
-    def crop(self, max_length: int) -> None:
-        raise UserError("A compressed cache can't be cut back; build a new one for the new text.")
 
     @property
     def nbytes(self) -> int:

@@ -12,12 +12,13 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache
 
 from rlkv.attention import NewTokens, enable
 from rlkv.baselines.budget import Budget, EqualBytes
 from rlkv.baselines.occupancy import Occupancy, Pass
-from rlkv.cache import SplitHeadLayer, Store
+from rlkv.cache import SplitHeadLayer
+from rlkv.cache_layer import CompressedLayer, Store
 from rlkv.clock import Clock
 from rlkv.errors import UserError
 from rlkv.grouped import ScoreRule
@@ -39,13 +40,8 @@ class StateBytes(NamedTuple):
     """Bytes for each head whatever the length."""
 
 
-class DroppingLayer(CacheLayerMixin):
+class DroppingLayer(CompressedLayer):
     """One layer's cache: a row's tokens fill the first slots of each head."""
-
-    is_sliding = False  # the model then sizes its masks for all tokens seen
-    is_compileable = False
-    is_croppable = False  # a dropped token can't be had back
-    supports_early_init = False
 
     def __init__(self, clock: Clock, occupancy: Occupancy) -> None:
         super().__init__()
@@ -64,17 +60,18 @@ class DroppingLayer(CacheLayerMixin):
         """Tokens left after a pass in which a head attended to `total`."""
         raise NotImplementedError
 
-    def _decode(
-        self, query: torch.Tensor, new: torch.Tensor, step: Pass, rule: ScoreRule
-    ) -> torch.Tensor:
-        """One token a row, `new` `[2, B, kv_heads, 1, D]`: attend, store, evict."""
-        raise NotImplementedError
-
     def _read(
         self, query: torch.Tensor, joined: torch.Tensor, step: Pass, rule: ScoreRule
     ) -> torch.Tensor:
-        """A chunk of a prompt, with what was held before it, `[2, B, kv_heads, columns, D]`."""
+        """New tokens, with what was held before them, `[2, B, kv_heads, columns, D]`: attend,
+        evict, store."""
         raise NotImplementedError
+
+    def _decode(
+        self, query: torch.Tensor, new: torch.Tensor, step: Pass, rule: ScoreRule
+    ) -> torch.Tensor:
+        """One token a row, `new` `[2, B, kv_heads, 1, D]`; a method may know a faster way."""
+        return self._read(query, _joined(self.kv, new, step), step, rule)
 
     @property
     def of_tokens(self) -> list[Store]:
@@ -88,31 +85,9 @@ class DroppingLayer(CacheLayerMixin):
 
     # --- what transformers calls ------------------------------------------------------------
 
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
-    ) -> tuple[NewTokens, torch.Tensor]:
-        """Counts the tokens and hands them to attention, which stores them (`attend`)."""
-        self.is_initialized = True
-        self.seen += key_states.shape[2]
-        return NewTokens(self, key_states, value_states), value_states
-
-    def get_seq_length(self) -> int:
-        """Tokens seen, not tokens stored: positions are counted from it."""
-        return self.seen
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.seen + query_length, 0
-
-    def get_max_length(self) -> int:
-        return -1
-
     def reset(self) -> None:
-        """Forgets everything and frees the memory."""
+        super().reset()
         self.kv = Store()
-        self.seen = 0
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         tokens = max(self.occupancy.held)  # of the rows that are left
@@ -122,9 +97,6 @@ class DroppingLayer(CacheLayerMixin):
             store.select(indices)
         for store in self.of_heads:
             store.select(indices)
-
-    def crop(self, max_length: int) -> None:
-        raise UserError("A compressed cache can't be cut back; build a new one for the new text.")
 
     @property
     def nbytes(self) -> int:

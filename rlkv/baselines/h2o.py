@@ -20,7 +20,7 @@ from rlkv.baselines.dropping import (
 )
 from rlkv.baselines.occupancy import Pass
 from rlkv.baselines.weights import scores, softmax, summed
-from rlkv.cache import Store
+from rlkv.cache_layer import Store
 from rlkv.grouped import ScoreRule
 from rlkv.layout import Layer
 

@@ -27,7 +27,7 @@ from rlkv.baselines.dropping import (
 )
 from rlkv.baselines.occupancy import Pass
 from rlkv.baselines.weights import scores, softmax
-from rlkv.cache import Store
+from rlkv.cache_layer import Store
 from rlkv.grouped import ScoreRule, grouped_attention
 from rlkv.layout import Layer
 

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache
 
-from rlkv.cache import Store
+from rlkv.cache_layer import CountingLayer, Store
 from rlkv.layout import layout_of
 
 
-class WholeLayer(CacheLayerMixin):
+class WholeLayer(CountingLayer):
     """All keys and values of one layer, in storage that grows by more than a token at a time.
 
     transformers' own layer copies everything for every token.
     """
 
-    is_sliding = False  # a window of the layer's own is applied by attention
-    is_compileable = False
-    is_croppable = False
-    supports_early_init = False
-    seen: int
-
     def __init__(self) -> None:
         super().__init__()
         self.reset()
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.is_initialized = True
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
@@ -42,19 +33,9 @@ class WholeLayer(CacheLayerMixin):
         key, value = held.unbind()
         return key, value
 
-    def get_seq_length(self) -> int:
-        return self.seen
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.seen + query_length, 0
-
-    def get_max_length(self) -> int:
-        return -1
-
     def reset(self) -> None:
-        """Forgets everything and frees the memory."""
+        super().reset()
         self.store = Store()
-        self.seen = 0
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         self.store.select(indices)

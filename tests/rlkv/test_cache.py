@@ -6,7 +6,8 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
-from rlkv.cache import STEP, SplitHeadCache
+from rlkv.cache import SplitHeadCache
+from rlkv.cache_layer import STEP
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from tests.rlkv.families import CONFIGS, KV_HEADS, LAYERS, DensePerHead, batch, tiny

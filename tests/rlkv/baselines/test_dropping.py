@@ -8,9 +8,10 @@ from transformers import PreTrainedModel
 from rlkv.baselines.budget import LEAST, EqualBytes
 from rlkv.baselines.dropping import DroppingCache, DroppingLayer
 from rlkv.baselines.h2o import H2OCache, H2OLayer
-from rlkv.baselines.rkv import RKVCache, redundancy
-from rlkv.cache import Store
+from rlkv.baselines.rkv import redundancy
+from rlkv.cache_layer import Store
 from rlkv.errors import UserError
+from rlkv.evaluation import methods
 from rlkv.generation import end_tokens, prompt_ids
 from rlkv.layout import layout_of
 from rlkv.masks import HeadMask
@@ -22,7 +23,9 @@ from tests.rlkv.baselines.plain import METHODS, Plain, plain_model
 from tests.rlkv.families import KV_HEADS, LAYERS, WIDE_HEADS, batch, tiny
 
 LENGTH = 36
-CACHES: dict[str, type[DroppingCache]] = {"h2o": H2OCache, "rkv": RKVCache}
+CACHES: dict[str, type[DroppingCache]] = {
+    key: one.load() for key, one in methods.METHODS.items() if one.family == "dropping"
+}
 FAMILIES = ["llama", "qwen3", "gpt2", "gemma2", "gpt_oss"]
 CHUNKS = {
     "prompt then tokens": [16, *[1] * 20],
