@@ -22,7 +22,16 @@ def test_it_does_not_show_under_automation(page: Page) -> None:
     expect(page.locator(".tour, .tour-invite")).to_have_count(0)
 
 
-@pytest.mark.parametrize(("path", "name"), [("/heads", "Heads"), ("/", "Overview")])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/heads", "Heads"),
+        ("/", "Overview"),
+        ("/chat", "Chat"),
+        ("/evaluate", "Evaluate"),
+        ("/masks", "Masks"),
+    ],
+)
 def test_every_stop_is_on_the_page_and_lit(page: Page, path: str, name: str) -> None:
     page.goto(f"{path}?tour=1")
     for number, stop in enumerate(STOPS[name], 1):

@@ -113,6 +113,64 @@ STOPS: dict[str, list[Stop]] = {
             "The finder sorts and filters every head by what was learned and what was measured.",
         ),
     ],
+    "Chat": [
+        Stop(
+            "#talk",
+            "Both answers, token by token",
+            "The same question, seed and sampling on both sides. The first token that differs is "
+            "marked; point at a token to see what each side thought of it.",
+        ),
+        Stop(
+            "#memory",
+            "What each cache really holds",
+            "Measured bytes for every token, with the formula as a thin line, and how many such "
+            "chats would fit into a memory of your choice.",
+        ),
+        Stop(
+            "#sparsity",
+            "Go further",
+            "Compress more heads, between two questions or in the middle of an answer, and watch "
+            "where it breaks.",
+        ),
+        Stop(
+            '.top nav a[href="./evaluate"]',
+            "One chat proves little",
+            "Evaluate asks hundreds of problems and draws accuracy against memory.",
+        ),
+    ],
+    "Evaluate": [
+        Stop(
+            "#accuracy",
+            "How far can one go?",
+            "Accuracy against the share of heads compressed, with intervals. Switch the axis to "
+            "the KV bytes that were really held; click a name to hide its curve.",
+        ),
+        Stop(
+            "#points",
+            "Every point in numbers",
+            "Choose two of them and read any pair of answers side by side, the wrong ones first.",
+        ),
+        Stop(
+            "#eval-methods",
+            "What the mask is compared with",
+            "Random masks, other rankings, DuoAttention's training, and methods that drop tokens "
+            "at the same bytes.",
+        ),
+    ],
+    "Masks": [
+        Stop(
+            "#shelf",
+            "Your masks",
+            "Every mask is a few kilobytes: take it away as files, send it as a link, put it on "
+            "the Hub, compare two or average several seeds.",
+        ),
+        Stop(
+            "#import",
+            "Those of others",
+            "Drop a file here. You see what it holds and what model it fits before anything is "
+            "kept.",
+        ),
+    ],
 }
 ONWARD = {"Overview": Onward("Go to Heads", "./heads?tour=1")}
 
