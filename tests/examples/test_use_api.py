@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 90
@@ -27,7 +30,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = str(tmp_path_factory.mktemp("data"))
-    environment = {**os.environ, "RLKV_DATA_DIR": folder}
+    environment = {**os.environ, "RLKV_DATA_DIR": folder, "RLKV_MCP": "1"}
     begun = [
         subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment)
         for words in (
@@ -89,6 +92,29 @@ def test_nothing_is_public_but_what_is_documented(app: str) -> None:
     assert len(events) > 100
     public = [e["api_name"] for e in events if e["api_visibility"] != "private"]
     assert [f"/{name}" for name in public] == documented
+
+
+def test_the_endpoints_are_tools_of_the_mcp_server(app: str) -> None:
+    """Asked by the protocol's own client."""
+
+    async def asked() -> tuple[list[str], str, str]:
+        async with (
+            streamable_http_client(f"{app}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = [tool.name for tool in (await session.list_tools()).tools]
+            answered = await session.call_tool("generate", {"prompt": "a=3; b=4; c:a+b; ?c"})
+            refused = await session.call_tool("get_mask", {"mask": "nosuchmask"})
+        assert not answered.isError
+        assert refused.isError
+        return tools, answered.content[0].text, refused.content[0].text  # type: ignore[union-attr]
+
+    tools, answer, refusal = asyncio.run(asked())
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert tools == re.findall(r"^### `/(\w+)`$", page, re.MULTILINE)
+    assert answer.count("</think>c=7") == 2
+    assert "There is no mask 'nosuchmask'" in refusal
 
 
 @pytest.mark.slow
