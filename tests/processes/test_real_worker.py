@@ -24,7 +24,7 @@ def killed_and_resumed(seed: int, kills: int, steps: int = 12) -> None:
     """One training, killed so often at random steps, against the same one left alone."""
     db = open_database()
     try:
-        config = killing.settings(seed=seed, steps=steps, elimination=seed == 0)
+        config = killing.settings(seed=seed, steps=steps)
         reference = killing.unbroken(db, config)
         job = create(config, db)
         ensure_running(db.folder, options=QUICK)
