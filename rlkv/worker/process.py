@@ -77,9 +77,11 @@ def run_job(db: Database, job: Job, say: Say | None = None) -> Job:
 
 
 def _defect(error: Exception) -> str:
+    from rlkv.out_of_memory import is_out_of_memory
+
     kind = type(error).__name__
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-        return f"Out of memory ({kind}): use fewer problems per step or a shorter answer"
+    if is_out_of_memory(error):
+        return f"Out of memory ({kind}): use fewer rows at once or a shorter longest answer"
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{kind}: {error} ({Path(last.filename).name}:{last.lineno}); the log has the trace"
 

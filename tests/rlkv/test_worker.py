@@ -11,7 +11,7 @@ import torch
 
 from rlkv.masks import HeadMask
 from rlkv.training.config import make_config
-from rlkv.worker import JobObserver, create, run_job
+from rlkv.worker import JobObserver, create, process, run_job
 from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
 from storage.masks import Masks
@@ -65,6 +65,13 @@ def test_a_defect_is_named_and_traced(db: Database, caplog: pytest.LogCaptureFix
     assert (job.state, job.exit_code) == ("failed", 1)
     assert "JSONDecodeError" in job.message
     assert "Traceback" in caplog.text
+
+
+def test_a_lack_of_memory_says_what_to_change() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    told = process._defect(caught.value)
+    assert told.startswith("Out of memory (RuntimeError): use fewer rows at once")
 
 
 def test_the_stop_flag_keeps_what_was_learned(db: Database) -> None:
