@@ -5,19 +5,32 @@ message with all its sides; what is long about it, its tokens, is kept apart and
 """
 
 import json
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from storage.chat import Chat, Message
+from storage.chat_rows import (
+    added,
+    alone,
+    appended,
+    branch,
+    find_message,
+    missing,
+    packed,
+    rows,
+    with_siblings,
+    without_messages,
+)
 from storage.database import Database
 from storage.errors import StorageError
-from storage.schema import ChatTable, MessageTable, new_id
+from storage.limits import Limits, require_room_for_chat
+from storage.owners import Owner, seen, sees, written
+from storage.schema import ChatTable, MessageTable
 
 __all__ = ["LEAF", "Chat", "Chats", "Message"]
 
@@ -26,17 +39,21 @@ LEAF: Final = -1
 
 
 class Chats:
-    """All conversations."""
+    """All conversations, or those of ``owner``, who may keep as many as ``limits`` say."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, owner: Owner = None, limits: Limits | None = None) -> None:
+        self._db, self._owner, self._limits = db, owner, limits
 
     def create(
         self, model: str, title: str, settings: Mapping[str, Any] | None = None, *, source: str = ""
     ) -> Chat:
-        """A new, empty conversation."""
+        """A new, empty conversation.
+
+        Raises:
+            StorageError: the owner keeps as many as they may.
+        """
         with self._db.write() as session:
-            return _without_messages(_added(session, model, title, settings or {}, source))
+            return without_messages(self._added(session, model, title, settings or {}, source))
 
     def add_message(
         self,
@@ -60,14 +77,12 @@ class Chats:
             StorageError: there is no such conversation, or no such message in it.
         """
         with self._db.write() as session:
-            chat = _found(session, chat_id)
+            chat = self._found(session, chat_id)
             parent = chat.leaf if after == LEAF else after
-            row = _appended(
-                session, chat, parent, role, content, dict(stats or {}), _packed(tokens)
-            )
+            row = appended(session, chat, parent, role, content, dict(stats or {}), packed(tokens))
             row.side = side
             session.flush()
-            return _alone(session, row)
+            return alone(session, row)
 
     def add_turn(
         self,
@@ -81,18 +96,18 @@ class Chats:
     ) -> tuple[Message, Message]:
         """Add a question and its answer at once; raises as `add_message`."""
         with self._db.write() as session:
-            chat = _found(session, chat_id)
+            chat = self._found(session, chat_id)
             parent = chat.leaf if after == LEAF else after
-            asked = _appended(session, chat, parent, "user", question, {}, None)
-            said = _appended(
-                session, chat, asked.id, "assistant", answer, dict(stats), _packed(tokens)
+            asked = appended(session, chat, parent, "user", question, {}, None)
+            said = appended(
+                session, chat, asked.id, "assistant", answer, dict(stats), packed(tokens)
             )
-            return _alone(session, asked), _alone(session, said)
+            return alone(session, asked), alone(session, said)
 
     def note(self, message_id: int, stats: Mapping[str, Any]) -> None:
         """Replace what is kept with a message. Raises StorageError if there is none."""
         with self._db.write() as session:
-            _message(session, message_id).stats = dict(stats)
+            self._message(session, message_id).stats = dict(stats)
 
     def tokens(self, chat_id: str, message_ids: Sequence[int]) -> dict[int, Any]:
         """What was kept as ``tokens`` with messages of a conversation, by message.
@@ -100,7 +115,9 @@ class Chats:
         Those without, and those of other conversations, are left out.
         """
         statement = select(MessageTable.id, MessageTable.tokens).where(
-            MessageTable.chat_id == chat_id, MessageTable.id.in_(message_ids)
+            MessageTable.chat_id == chat_id,
+            MessageTable.id.in_(message_ids),
+            exists().where(ChatTable.id == chat_id, self._own()),
         )
         with self._db.read() as session:
             rows = session.execute(statement).all()
@@ -111,39 +128,40 @@ class Chats:
     def get(self, chat_id: str) -> Chat:
         """A conversation with its open branch. Raises StorageError if there is none."""
         with self._db.read() as session:
-            chat = _without_messages(_found(session, chat_id))
-            return replace(chat, messages=_branch(session, chat.id, chat.leaf))
+            chat = without_messages(self._found(session, chat_id))
+            return replace(chat, messages=branch(session, chat.id, chat.leaf))
 
     def branch(self, message_id: int) -> tuple[Message, ...]:
         """The messages from the beginning to this one. Raises StorageError if it is gone."""
         with self._db.read() as session:
-            return _branch(session, _message(session, message_id).chat_id, message_id)
+            return branch(session, self._message(session, message_id).chat_id, message_id)
 
     def messages(self, chat_id: str) -> tuple[Message, ...]:
         """All branches of a conversation, by age: parents before children."""
         with self._db.read() as session:
-            _found(session, chat_id)
-            return tuple(_with_siblings(_rows(session, chat_id)))
+            self._found(session, chat_id)
+            return tuple(with_siblings(rows(session, chat_id)))
 
     def list(self, limit: int = 50, search: str = "") -> Sequence[Chat]:
         """Conversations without their messages, the last used first; by a part of their title."""
-        statement = select(ChatTable).order_by(ChatTable.updated_at.desc()).limit(limit)
+        statement = select(ChatTable).where(self._own())
+        statement = statement.order_by(ChatTable.updated_at.desc()).limit(limit)
         if search:
             statement = statement.where(ChatTable.title.icontains(search, autoescape=True))
         with self._db.read() as session:
-            return [_without_messages(row) for row in session.scalars(statement)]
+            return [without_messages(row) for row in session.scalars(statement)]
 
     # --- changing -------------------------------------------------------------------------
 
     def rename(self, chat_id: str, title: str) -> None:
         """Give another title. Raises StorageError if there is no such conversation."""
         with self._db.write() as session:
-            _found(session, chat_id).title = title
+            self._found(session, chat_id).title = title
 
     def configure(self, chat_id: str, settings: Mapping[str, Any]) -> None:
         """Replace the settings. Raises StorageError if there is no such conversation."""
         with self._db.write() as session:
-            _found(session, chat_id).settings = dict(settings)
+            self._found(session, chat_id).settings = dict(settings)
 
     def open_branch(self, message_id: int) -> Chat:
         """Make the branch through a message the open one: to its latest end.
@@ -151,136 +169,67 @@ class Chats:
         Raises StorageError if the message is gone.
         """
         with self._db.write() as session:
-            chat = _found(session, _message(session, message_id).chat_id)
-            latest = {row.parent_id: row.id for row in _rows(session, chat.id)}
+            chat = self._found(session, self._message(session, message_id).chat_id)
+            latest = {row.parent_id: row.id for row in rows(session, chat.id)}
             leaf = message_id
             while leaf in latest:
                 leaf = latest[leaf]
             chat.leaf = leaf
-            return replace(_without_messages(chat), messages=_branch(session, chat.id, leaf))
+            return replace(without_messages(chat), messages=branch(session, chat.id, leaf))
 
     def fork(self, chat_id: str, message_id: int, title: str | None = None) -> Chat:
         """A new conversation with a copy of the branch up to a message.
 
-        Raises StorageError if the message is not one of that conversation.
+        Raises StorageError if the message is not one of that conversation, or the owner keeps as
+        many as they may.
         """
         with self._db.write() as session:
-            old = _found(session, chat_id)
-            new = _added(session, old.model, title or old.title, old.settings, old.source)
-            for one in _branch(session, chat_id, message_id):
-                row = _message(session, one.id)
-                copy = _appended(
+            old = self._found(session, chat_id)
+            new = self._added(session, old.model, title or old.title, old.settings, old.source)
+            for one in branch(session, chat_id, message_id):
+                row = self._message(session, one.id)
+                copy = appended(
                     session, new, new.leaf, row.role, row.content, row.stats, row.tokens
                 )
                 copy.side, copy.created_at = row.side, row.created_at
             session.flush()
-            chat = _without_messages(new)
-            return replace(chat, messages=_branch(session, chat.id, chat.leaf))
+            chat = without_messages(new)
+            return replace(chat, messages=branch(session, chat.id, chat.leaf))
 
     def delete(self, chat_id: str) -> None:
         """Forget a conversation and its messages. Raises StorageError if there is none."""
         with self._db.write() as session:
-            session.delete(_found(session, chat_id))
+            session.delete(self._found(session, chat_id))
 
+    def require_room(self) -> None:
+        """Raises StorageError where no other conversation can be kept: before it is held."""
+        with self._db.read() as session:
+            self._require_room(session)
 
-def _added(
-    session: Session, model: str, title: str, settings: Mapping[str, Any], source: str
-) -> ChatTable:
-    now = time.time()
-    row = ChatTable(
-        id=new_id(), model=model, title=title, settings=dict(settings), created_at=now,
-        updated_at=now, source=source, leaf=None,
-    )  # fmt: skip
-    session.add(row)
-    session.flush()
-    return row
+    # --- whose ----------------------------------------------------------------------------
 
+    def _own(self) -> ColumnElement[bool]:
+        return seen(ChatTable, self._owner, public=False)
 
-def _appended(
-    session: Session,
-    chat: ChatTable,
-    parent: int | None,
-    role: str,
-    content: str,
-    stats: dict[str, Any],
-    tokens: bytes | None,
-) -> MessageTable:
-    if parent is not None and _message(session, parent).chat_id != chat.id:
-        raise StorageError(f"Message {parent} is not in this conversation.")
-    row = MessageTable(
-        chat_id=chat.id, parent_id=parent, role=role, content=content, side=None, stats=stats,
-        created_at=time.time(), tokens=tokens,
-    )  # fmt: skip
-    session.add(row)
-    session.flush()
-    chat.leaf, chat.updated_at = row.id, row.created_at
-    return row
+    def _found(self, session: Session, chat_id: str) -> ChatTable:
+        row = session.get(ChatTable, chat_id)
+        if row is None or not sees(row, self._owner, public=False):
+            raise StorageError(f"There is no chat {chat_id}. It may have been deleted.")
+        return row
 
+    def _message(self, session: Session, message_id: int) -> MessageTable:
+        row = find_message(session, message_id)
+        chat = session.get_one(ChatTable, row.chat_id)
+        if not sees(chat, self._owner, public=False):
+            raise missing(message_id)
+        return row
 
-def _packed(tokens: Any) -> bytes | None:
-    if tokens is None:
-        return None
-    return zlib.compress(json.dumps(tokens, separators=(",", ":")).encode())
+    def _require_room(self, session: Session) -> None:
+        if self._limits is not None:
+            require_room_for_chat(session, written(self._owner), self._limits)
 
-
-def _rows(session: Session, chat_id: str) -> Sequence[MessageTable]:
-    order = select(MessageTable).where(MessageTable.chat_id == chat_id).order_by(MessageTable.id)
-    return session.scalars(order).all()
-
-
-def _branch(session: Session, chat_id: str, leaf: int | None) -> tuple[Message, ...]:
-    """From the beginning to ``leaf``, which must be a message of that conversation."""
-    found = {one.id: one for one in _with_siblings(_rows(session, chat_id))}
-    branch: list[Message] = []
-    while leaf is not None:
-        if leaf not in found:
-            raise StorageError(f"There is no message {leaf} in this conversation.")
-        branch.append(found[leaf])
-        leaf = found[leaf].parent_id
-    return tuple(reversed(branch))
-
-
-def _with_siblings(rows: Sequence[MessageTable]) -> list[Message]:
-    """All messages of a conversation."""
-    children: dict[int | None, list[int]] = {}
-    for row in rows:
-        children.setdefault(row.parent_id, []).append(row.id)
-    return [_detached(row, tuple(children[row.parent_id])) for row in rows]
-
-
-def _alone(session: Session, row: MessageTable) -> Message:
-    """One message."""
-    siblings = (
-        select(MessageTable.id)
-        .where(MessageTable.chat_id == row.chat_id, MessageTable.parent_id.is_(row.parent_id))
-        .order_by(MessageTable.id)
-    )
-    return _detached(row, tuple(session.scalars(siblings)))
-
-
-def _detached(row: MessageTable, siblings: tuple[int, ...]) -> Message:
-    return Message(
-        row.id, row.chat_id, row.role, row.content, row.side, row.stats, row.created_at,
-        row.parent_id, siblings,
-    )  # fmt: skip
-
-
-def _without_messages(row: ChatTable) -> Chat:
-    return Chat(
-        row.id, row.model, row.title, row.settings, row.created_at, row.updated_at, row.source,
-        row.leaf,
-    )  # fmt: skip
-
-
-def _found(session: Session, chat_id: str) -> ChatTable:
-    row = session.get(ChatTable, chat_id)
-    if row is None:
-        raise StorageError(f"There is no chat {chat_id}. It may have been deleted.")
-    return row
-
-
-def _message(session: Session, message_id: int) -> MessageTable:
-    row = session.get(MessageTable, message_id)
-    if row is None:
-        raise StorageError(f"There is no message {message_id}. It may have been deleted.")
-    return row
+    def _added(
+        self, session: Session, model: str, title: str, settings: Mapping[str, Any], source: str
+    ) -> ChatTable:
+        self._require_room(session)
+        return added(session, model, title, settings, source, written(self._owner))

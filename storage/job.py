@@ -1,8 +1,10 @@
 """One job as it was when it was read; `storage.jobs.Jobs` reads and changes them."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
+from storage import processes
 from storage.processes import ProcessIdentity
 from storage.transitions import HELD, TERMINAL
 
@@ -44,6 +46,7 @@ class Job:
     phase_total: int  # 0: unknown
     versions: dict[str, Any]  # what the last attempt ran on: packages, machine, threads
     cloned_from: str | None  # the job whose settings were the beginning of this one's
+    owner: str  # "" for the copy's own
 
     @property
     def is_terminal(self) -> bool:
@@ -61,3 +64,23 @@ class Job:
         if self.pid is None or self.pid_start_time is None:
             return None
         return ProcessIdentity(self.pid, self.pid_start_time, self.host or "", self.boot_id or "")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process is there, or far away within its lease."""
+        if not self.is_held or self.process is None:
+            return False
+        found = self.process.whereabouts()
+        return found == "alive" or (found == "elsewhere" and (self.lease_until or 0) > time.time())
+
+    def is_held_by(self, pid: int) -> bool:
+        """Whether ``pid``, a process of this machine, its parent or its group's leader holds it.
+
+        A supervisor records the process it started, which may be a launcher only; launchers
+        differ in whether what they start stays in their group.
+        """
+        holder = self.process
+        if not self.is_held or holder is None:
+            return False
+        here = (holder.host, holder.boot_id) == (processes.host(), processes.boot_id())
+        return here and holder.pid in (pid, processes.group(pid), processes.parent(pid))

@@ -8,7 +8,6 @@ states and their changes are in `transitions.py`; who starts, watches and ends p
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +20,11 @@ from storage import processes, transitions
 from storage.database import Database
 from storage.errors import StorageError
 from storage.job import Job
+from storage.limits import Limits, require_idle, require_room_for_job
 from storage.locations import private_folder
 from storage.masks import insert_mask
 from storage.metrics import note
+from storage.owners import Owner, require_own, seen, sees, written
 from storage.schema import JobTable, detached
 from storage.transitions import HELD, IN_TURN, TERMINAL, WAITING
 
@@ -34,10 +35,20 @@ __all__ = ["BEAT_S", "LEASE_S", "Job", "Jobs"]
 
 
 class Jobs:
-    """All jobs. ``lease_s`` is for tests; every process on one database must use the same."""
+    """All jobs, or those that ``owner`` sees, who may start as many as ``limits`` say.
 
-    def __init__(self, db: Database, *, lease_s: float = LEASE_S) -> None:
-        self._db = db
+    ``lease_s`` is for tests; every process on one database must use the same.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        owner: Owner = None,
+        limits: Limits | None = None,
+        *,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self._db, self._owner, self._limits = db, owner, limits
         self._lease_s = lease_s
 
     # --- for people ---------------------------------------------------------------------------
@@ -64,11 +75,18 @@ class Jobs:
         ``request_key`` names one press of a button: the same key again gives the same job.
         ``claimed_by`` is the pid of a process that will do the job itself (the command line):
         the job is born running, and no supervisor takes it.
+
+        Raises:
+            StorageError: the owner has started as many as they may.
         """
+        if request_key is not None and self._owner is not None:
+            request_key = f"{self._owner}/{request_key}"  # nobody gets a job of somebody else
         with self._db.write() as session:
             same = select(JobTable).where(JobTable.request_key == request_key)
             row = session.scalar(same) if request_key is not None else None
             if row is None:
+                if self._limits is not None:
+                    require_room_for_job(session, written(self._owner), self._limits)
                 row = JobTable(
                     request_key=request_key,
                     kind=kind,
@@ -79,9 +97,10 @@ class Jobs:
                     max_attempts=max_attempts,
                     total_steps=total_steps,
                     resume_of=resume_of,
-                    cloned_from=_if_there(session, cloned_from),
+                    cloned_from=self._if_there(session, cloned_from),
                     code_version=code_version,
                     seed=seed,
+                    owner=written(self._owner),
                 )
                 session.add(row)
                 session.flush()
@@ -94,11 +113,12 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         """Raises StorageError if there is no such job."""
         with self._db.read() as session:
-            return detached(Job, transitions.find(session, job_id))
+            return detached(Job, self._found(session, job_id))
 
     def list(self, limit: int = 50, kind: str | None = None) -> Sequence[Job]:
         """Newest first."""
-        statement = select(JobTable).order_by(JobTable.created_at.desc(), JobTable.id.desc())
+        statement = select(JobTable).where(seen(JobTable, self._owner))
+        statement = statement.order_by(JobTable.created_at.desc(), JobTable.id.desc())
         if kind is not None:
             statement = statement.where(JobTable.kind == kind)
         with self._db.read() as session:
@@ -108,7 +128,7 @@ class Jobs:
         """All jobs that have not ended, in the order in which they are or will be run."""
         statement = (
             select(JobTable)
-            .where(JobTable.state.not_in(TERMINAL))
+            .where(JobTable.state.not_in(TERMINAL), seen(JobTable, self._owner))
             .order_by(JobTable.state.not_in(HELD), *IN_TURN)
         )
         with self._db.read() as session:
@@ -131,11 +151,13 @@ class Jobs:
         A job that waits or runs already is left as it is.
 
         Raises:
-            StorageError: the job is done.
+            StorageError: the job is done, or the owner has as many running as they may.
         """
         with self._edit(job_id) as (session, row):
             if row.state == "done":
                 raise StorageError(f"Job {job_id} is done. Start a new one with its settings.")
+            if self._limits is not None and row.state in ("cancelled", "failed"):
+                require_idle(session, row.owner, self._limits)
             if row.state in ("cancelled", "failed", "interrupted"):
                 transitions.queue_again(row)
                 row.attempt = 0  # a person asked: the count of crashes begins anew
@@ -150,7 +172,8 @@ class Jobs:
             StorageError: there is no such job, or it has not ended.
         """
         with self._db.write() as session:
-            row = transitions.find(session, job_id)
+            row = self._found(session, job_id)
+            require_own(row, self._owner)
             if row.state not in TERMINAL:
                 raise StorageError(f"Job {job_id} is {row.state}. Stop it before deleting it.")
             session.delete(row)
@@ -160,6 +183,8 @@ class Jobs:
         """The job's own folder, made if it is not there: checkpoints and ``log.txt``."""
         if not re.fullmatch(r"[0-9a-z]+", job_id):
             raise StorageError(f"{job_id!r} is not the id of a job.")
+        if self._owner is not None:
+            self.get(job_id)
         return private_folder(self._db.folder / "jobs" / job_id)
 
     # --- for the worker -----------------------------------------------------------------------
@@ -175,8 +200,8 @@ class Jobs:
             job = detached(Job, row)
             if job.is_terminal:
                 raise StorageError(f"Job {job_id} is {row.state}. Resume it to run it again.")
-            ours = _holds(job, process.pid)
-            if not ours and _is_alive(job):
+            ours = job.is_held_by(process.pid)
+            if not ours and job.is_alive:
                 raise StorageError(f"Job {job_id} is already run by process {job.pid}.")
             expected = job.is_held and job.pid is None
             if not ours and not expected:
@@ -204,7 +229,7 @@ class Jobs:
         """
         with self._db.write() as session:
             row = transitions.find(session, job_id)
-            if not _holds(detached(Job, row), os.getpid()):
+            if not detached(Job, row).is_held_by(os.getpid()):
                 return True
             told = {
                 "step": step,
@@ -250,41 +275,30 @@ class Jobs:
         if state not in TERMINAL:
             raise StorageError(f"A job ends as one of {', '.join(TERMINAL)}, not {state!r}.")
         with self._edit(job_id) as (session, row):
-            if not _holds(detached(Job, row), os.getpid()):
+            if not detached(Job, row).is_held_by(os.getpid()):
                 raise StorageError(f"Job {job_id} is {row.state} and not held by this process.")
             if mask is not None:
-                insert_mask(session, mask, job_id=job_id)
+                insert_mask(session, mask, owner=row.owner, job_id=job_id)
             transitions.end(session, row, state, message, exit_code)
             return detached(Job, row)
 
     @contextmanager
     def _edit(self, job_id: str) -> Iterator[tuple[Session, JobTable]]:
         with self._db.write() as session:
-            row = transitions.find(session, job_id)
+            row = self._found(session, job_id)
+            require_own(row, self._owner)
             row.changes += 1
             yield session, row
 
+    # --- whose ----------------------------------------------------------------------------
 
-def _if_there(session: Session, job_id: str | None) -> str | None:
-    """A job may have been deleted while a page showed it."""
-    return job_id if job_id and session.get(JobTable, job_id) else None
+    def _found(self, session: Session, job_id: str) -> JobTable:
+        row = transitions.find(session, job_id)
+        if not sees(row, self._owner):
+            raise transitions.missing(job_id)
+        return row
 
-
-def _holds(job: Job, pid: int) -> bool:
-    """Is the job held by ``pid``, a process of this machine, its parent or its group's leader?
-
-    A supervisor records the process it started, which may be a launcher only; launchers differ in
-    whether what they start stays in their group.
-    """
-    holder = job.process
-    if not job.is_held or holder is None:
-        return False
-    here = (holder.host, holder.boot_id) == (processes.host(), processes.boot_id())
-    return here and holder.pid in (pid, processes.group(pid), processes.parent(pid))
-
-
-def _is_alive(job: Job) -> bool:
-    if not job.is_held or job.process is None:
-        return False
-    found = job.process.whereabouts()
-    return found == "alive" or (found == "elsewhere" and (job.lease_until or 0) > time.time())
+    def _if_there(self, session: Session, job_id: str | None) -> str | None:
+        """A job may have been deleted while a page showed it."""
+        row = session.get(JobTable, job_id) if job_id else None
+        return job_id if row is not None and sees(row, self._owner) else None

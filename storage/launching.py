@@ -15,7 +15,7 @@ from storage.locations import VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "PASSWD", "CREDENTIAL")
+_SECRET = ("TOKEN", "SECRET", "KEY", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH")
 _NO_SECRET = {"TOKENIZERS_PARALLELISM"}
 
 

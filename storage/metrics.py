@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.errors import StorageError
+from storage.owners import Owner, of_job, seen
 from storage.schema import EventTable, JobTable, MetricTable, SnapshotTable, detached
 
 Series = dict[str, list[tuple[int, float]]]
@@ -32,10 +33,10 @@ class Event:
 
 
 class Metrics:
-    """The numbers, snapshots and events of all jobs."""
+    """The numbers, snapshots and events of all jobs; ``owner`` reads those of jobs they see."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, owner: Owner = None) -> None:
+        self._db, self._owner = db, owner
 
     def log(self, job_id: str, step: int, values: Mapping[str, float]) -> None:
         """Store the numbers of one step, replacing those of the same names."""
@@ -80,7 +81,7 @@ class Metrics:
             .over(partition_by=MetricTable.name, order_by=MetricTable.step)
             .label("place"),
             func.count().over(partition_by=MetricTable.name).label("total"),
-        ).where(MetricTable.job_id == job_id, MetricTable.step > since_step)
+        ).where(of_job(MetricTable, job_id, self._owner), MetricTable.step > since_step)
         if names is not None:
             numbered = numbered.where(MetricTable.name.in_(names))
         point = numbered.subquery().c
@@ -98,7 +99,7 @@ class Metrics:
         """The newest number of every name."""
         newest = (
             select(MetricTable.name, func.max(MetricTable.step).label("step"))
-            .where(MetricTable.job_id == job_id)
+            .where(of_job(MetricTable, job_id, self._owner))
             .group_by(MetricTable.name)
             .subquery()
         )
@@ -132,7 +133,7 @@ class Metrics:
         """(step, gates) of every stored step after ``since_step``, oldest first."""
         statement = (
             select(SnapshotTable.step, SnapshotTable.gates)
-            .where(SnapshotTable.job_id == job_id, SnapshotTable.step > since_step)
+            .where(of_job(SnapshotTable, job_id, self._owner), SnapshotTable.step > since_step)
             .order_by(SnapshotTable.step)
         )
         with self._db.read() as session:
@@ -141,13 +142,13 @@ class Metrics:
     def latest_snapshot(self, job_id: str) -> tuple[int, bytes] | None:
         """(step, gates) of the newest stored step."""
         with self._db.read() as session:
-            row = session.scalar(_newest_snapshot(job_id))
+            row = session.scalar(_newest_snapshot(job_id, self._owner))
             return (row.step, row.gates) if row else None
 
     def snapshot_shape(self, job_id: str) -> tuple[int, int] | None:
         """(layers, kv_heads) of the job's snapshots."""
         with self._db.read() as session:
-            row = session.scalar(_newest_snapshot(job_id))
+            row = session.scalar(_newest_snapshot(job_id, self._owner))
             return (row.layers, row.kv_heads) if row else None
 
     def truncate_after(self, job_id: str, step: int) -> None:
@@ -167,7 +168,7 @@ class Metrics:
         """The last ``limit`` lines of the log after event ``since_id``, oldest first."""
         statement = (
             select(EventTable)
-            .where(EventTable.job_id == job_id, EventTable.id > since_id)
+            .where(of_job(EventTable, job_id, self._owner), EventTable.id > since_id)
             .order_by(EventTable.id.desc())
             .limit(limit)
         )
@@ -177,7 +178,8 @@ class Metrics:
     def version(self, job_id: str) -> int:
         """A number that grows when the job or anything said about it changes; 0 for no job."""
         with self._db.read() as session:
-            return session.scalar(select(JobTable.changes).where(JobTable.id == job_id)) or 0
+            seen_job = (JobTable.id == job_id) & seen(JobTable, self._owner)
+            return session.scalar(select(JobTable.changes).where(seen_job)) or 0
 
 
 def touch(session: Session, job_id: str) -> None:
@@ -201,10 +203,10 @@ def note(session: Session, job_id: str, level: str, text: str) -> None:
     session.add(EventTable(job_id=job_id, at=time.time(), level=level, text=text))
 
 
-def _newest_snapshot(job_id: str) -> Any:
+def _newest_snapshot(job_id: str, owner: Owner) -> Any:
     return (
         select(SnapshotTable)
-        .where(SnapshotTable.job_id == job_id)
+        .where(of_job(SnapshotTable, job_id, owner))
         .order_by(SnapshotTable.step.desc())
         .limit(1)
     )

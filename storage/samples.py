@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 from storage.database import Database
 from storage.errors import StorageError
 from storage.metrics import touch
+from storage.owners import Owner, of_job
 from storage.schema import CellTable, ProblemTable, SampleTable, detached
 
 Place = tuple[str, int, int]
@@ -60,10 +61,10 @@ class SampleRow(Mark):
 
 
 class Samples:
-    """The answers of all evaluations."""
+    """The answers of all evaluations; ``owner`` reads those of jobs they see."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, owner: Owner = None) -> None:
+        self._db, self._owner = db, owner
 
     def plan(
         self,
@@ -106,15 +107,15 @@ class Samples:
 
     def problems(self, job_id: str) -> Sequence[ProblemRow]:
         """In their order."""
-        statement = (
-            select(ProblemTable).where(ProblemTable.job_id == job_id).order_by(ProblemTable.place)
-        )
+        rows = of_job(ProblemTable, job_id, self._owner)
+        statement = select(ProblemTable).where(rows).order_by(ProblemTable.place)
         with self._db.read() as session:
             return [detached(ProblemRow, row) for row in session.scalars(statement)]
 
     def cells(self, job_id: str) -> Sequence[CellRow]:
         """In their order."""
-        statement = select(CellTable).where(CellTable.job_id == job_id).order_by(CellTable.place)
+        rows = of_job(CellTable, job_id, self._owner)
+        statement = select(CellTable).where(rows).order_by(CellTable.place)
         with self._db.read() as session:
             return [detached(CellRow, row) for row in session.scalars(statement)]
 
@@ -130,7 +131,8 @@ class Samples:
     def known(self, job_id: str) -> set[Place]:
         """Where samples are already."""
         table = SampleTable
-        statement = select(table.cell, table.problem, table.draw).where(table.job_id == job_id)
+        rows = of_job(table, job_id, self._owner)
+        statement = select(table.cell, table.problem, table.draw).where(rows)
         with self._db.read() as session:
             return {(cell, problem, draw) for cell, problem, draw in session.execute(statement)}
 
@@ -138,7 +140,7 @@ class Samples:
         """All samples without their texts, or those of some cells."""
         names = list(Mark.__dataclass_fields__)
         columns = [getattr(SampleTable, name) for name in names]
-        statement = select(*columns).where(SampleTable.job_id == job_id)
+        statement = select(*columns).where(of_job(SampleTable, job_id, self._owner))
         if cells is not None:
             statement = statement.where(SampleTable.cell.in_(cells))
         with self._db.read() as session:
@@ -146,12 +148,12 @@ class Samples:
 
     def all(self, job_id: str) -> Sequence[SampleRow]:
         """All samples with their texts, by the order of cells, then problems, then draws."""
-        return self._whole(SampleTable.job_id == job_id)
+        return self._whole(of_job(SampleTable, job_id, self._owner))
 
     def answers(self, job_id: str, problem: int, draw: int | None = None) -> Sequence[SampleRow]:
         """All answers to one problem, in the order of cells and draws."""
         table = SampleTable
-        which = [table.job_id == job_id, table.problem == problem]
+        which = [of_job(table, job_id, self._owner), table.problem == problem]
         return self._whole(*which, *([] if draw is None else [table.draw == draw]))
 
     def _whole(self, *which: ColumnElement[bool]) -> Sequence[SampleRow]:

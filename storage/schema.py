@@ -68,6 +68,7 @@ class JobTable(Table):
     phase_total: Mapped[int] = mapped_column(default=0)
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     cloned_from: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    owner: Mapped[str] = mapped_column(default="")  # whose it is: `storage.owners`
 
 
 class MetricTable(Table):
@@ -125,6 +126,7 @@ class MaskTable(Table):
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("masks.id", ondelete="SET NULL"))
     created_at: Mapped[float]
     deleted_at: Mapped[float | None]  # kept for a while, so that it can be brought back
+    owner: Mapped[str] = mapped_column(default="")
 
 
 class ProblemTable(Table):
@@ -179,6 +181,7 @@ class ChatTable(Table):
     updated_at: Mapped[float]
     source: Mapped[str] = mapped_column(default="")
     leaf: Mapped[int | None]  # no reference: it would go round in a circle
+    owner: Mapped[str] = mapped_column(default="")
 
 
 class MessageTable(Table):
@@ -215,6 +218,16 @@ class VoteTable(Table):
     right_sparsity: Mapped[float]
     settings: Mapped[dict[str, Any]]
     created_at: Mapped[float]
+    owner: Mapped[str] = mapped_column(default="")
+
+
+class VisitorTable(Table):
+    """When somebody who keeps something on a shared copy was last there."""
+
+    __tablename__ = "visitors"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[float]
 
 
 def detached(record: type[Record], row: Table) -> Record:

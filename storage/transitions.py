@@ -25,8 +25,13 @@ def find(session: Session, job_id: str) -> JobTable:
     """The row of a job. Raises StorageError if there is none."""
     row = session.get(JobTable, job_id)
     if row is None:
-        raise StorageError(f"There is no job {job_id}. It may have been deleted.")
+        raise missing(job_id)
     return row
+
+
+def missing(job_id: str) -> StorageError:
+    """What is said of a job that is not there, or is somebody else's."""
+    return StorageError(f"There is no job {job_id}. It may have been deleted.")
 
 
 def begin_attempt(row: JobTable, worker_id: str | None, lease_s: float) -> None:

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, select
 
+from storage.chat_rows import find_message, missing
 from storage.database import Database
 from storage.errors import StorageError
-from storage.schema import ChatTable, MessageTable, VoteTable
+from storage.owners import Owner, seen, sees
+from storage.schema import ChatTable, VoteTable
 
 Choice = Literal["left", "right", "tie"]
 
@@ -37,10 +39,10 @@ class Tally:
 
 
 class Votes:
-    """All votes; they outlive the conversations in which they were cast."""
+    """All votes, or those that ``owner`` sees; they outlive their conversations."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, owner: Owner = None) -> None:
+        self._db, self._owner = db, owner
 
     def cast(
         self,
@@ -58,23 +60,23 @@ class Votes:
         if choice not in ("left", "right", "tie"):
             raise StorageError(f"A vote is left, right or tie, not {choice!r}.")
         with self._db.write() as session:
-            message = session.get(MessageTable, message_id)
-            if message is None:
-                raise StorageError(f"There is no message {message_id}. It may have been deleted.")
+            message = find_message(session, message_id)
             chat = session.get_one(ChatTable, message.chat_id)
+            if not sees(chat, self._owner, public=False):
+                raise missing(message_id)
             session.execute(delete(VoteTable).where(VoteTable.message_id == message_id))
             session.add(
                 VoteTable(
                     chat_id=chat.id, message_id=message_id, model=chat.model, choice=choice,
                     left_mask=left.mask, left_sparsity=left.sparsity,
                     right_mask=right.mask, right_sparsity=right.sparsity,
-                    settings=dict(settings or {}), created_at=time.time(),
+                    settings=dict(settings or {}), created_at=time.time(), owner=chat.owner,
                 )
             )  # fmt: skip
 
     def tally(self, model: str | None = None) -> Sequence[Tally]:
         """How the votes stand, for one model or all: the most voted pairs first."""
-        statement = select(VoteTable)
+        statement = select(VoteTable).where(seen(VoteTable, self._owner))
         if model is not None:
             statement = statement.where(VoteTable.model == model)
         counts: dict[tuple[str, Contender, Contender], Counter[str]] = {}

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from rlkv.worker import prepare_environment
 from storage.errors import StorageError
-from storage.locations import data_dir
+from storage.locations import VARIABLE, data_dir, snapshot_dir
+from ui import doors, listening, space
 
-ON_SPACE = bool(os.environ.get("SPACE_ID"))
+
+class Terminated(BaseException):
+    """SIGTERM came: what is open is closed on the way out."""
 
 
 def main() -> int:
@@ -23,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="RLKV Studio, in the browser.")
     parser.add_argument(
         "--host",
-        default="0.0.0.0" if ON_SPACE else "127.0.0.1",
+        default=space.host(),
         help="address to listen on (default: %(default)s; anything else lets others in)",
     )
     parser.add_argument(
@@ -32,30 +37,89 @@ def main() -> int:
         default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
         help="port to listen on (default: %(default)s)",
     )
+    parser.add_argument(
+        "--auth",
+        default="",
+        metavar="NAME:PASSWORD",
+        help="ask visitors for these; needed where others can reach the app "
+        f"(or set {listening.VARIABLE}; '{listening.OPEN}' lets everybody in)",
+    )
     options = parser.parse_args()
+    on_space = space.here() is not None
     try:
+        auth = listening.auth_for(options.host, options.auth, on_space=on_space)
         if problem := why_not(options.host, options.port):
             raise StorageError(problem)
-        serve(options.host, options.port, data_dir())
+        if words := listening.warning(options.host, auth, on_space=on_space):
+            print(words, file=sys.stderr)
+        serve(options.host, options.port, data_dir(), auth)
     except StorageError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def serve(host: str, port: int, folder: Path) -> None:
-    """Builds and launches the app. Gradio reads its environment when it is first imported."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    prepare_environment()
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(folder / "tmp"))
-    Path(os.environ["GRADIO_TEMP_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-    from ui import Settings, Studio, build_app, launch_options  # noqa: PLC0415  (as said above)
+def serve(host: str, port: int, folder: Path, auth: listening.Auth | None = None) -> None:
+    """Builds and launches the app, and serves until it is interrupted or told to end."""
+    signal.signal(signal.SIGTERM, _end)
+    prepare(folder)
+    try:
+        with snapshots(folder):
+            _serve(host, port, folder, auth)
+    except Terminated:
+        # All that lasts is written. Python itself would wait for threads that load a model.
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _serve(host: str, port: int, folder: Path, auth: listening.Auth | None) -> None:
+    from ui import Settings, Studio, build_app, launch_options  # noqa: PLC0415  (see `prepare`)
 
     app = build_app(Studio.open(Settings.from_environment()))
-    options = launch_options(folder)
+    options = launch_options(folder) | {"auth": auth}
+    options = doors.guarded(options, host, on_space=space.here() is not None)
     app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     print(f"RLKV Studio is at http://{host}:{port}", flush=True)
     app.block_thread()
+
+
+def prepare(folder: Path) -> None:
+    """The environment. Gradio, the Hub's library and torch read it when they are first imported."""
+    os.environ[VARIABLE] = str(folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    space.prepare_home(folder)
+    from rlkv.worker import prepare_environment  # noqa: PLC0415
+
+    prepare_environment()
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(folder / "tmp"))
+    Path(os.environ["GRADIO_TEMP_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if space.zero_gpu():
+        from ui import zero_gpu as _  # noqa: F401, PLC0415  (it must come before torch and Gradio)
+
+
+@contextmanager
+def snapshots(folder: Path) -> Iterator[None]:
+    """Restores the database if it is gone, and copies it away while the app runs and at its end."""
+    target = snapshot_dir()
+    if target is None:
+        yield
+        return
+    from storage.database import FILE_NAME, open_database  # noqa: PLC0415
+    from storage.snapshots import Snapshots, Watch, restore  # noqa: PLC0415
+
+    path = folder / FILE_NAME
+    restore(path, target)
+    open_database(folder).close()  # made or brought up to date, so that it can be read
+    watch = Watch(Snapshots(path, target))
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.close()
+
+
+def _end(*_: object) -> None:
+    raise Terminated
 
 
 def port_number(text: str) -> int:

@@ -92,8 +92,9 @@ def wire_job(
     opening.then(lambda: gr.Timer(active=True), None, clock, **QUIET)
     clock.tick(ticked, p.seen, p.live(), **QUIET)
     p.jobs.open(picked, None, p.live(), **QUIET)
-    p.stop.click(acted(studio.jobs.request_stop), p.seen, p.live(), **PRIVATE)
-    p.resume.click(acted(studio.jobs.resume), p.seen, p.live(), **PRIVATE)
+    # Asked for at the time of the event: the jobs are those of whoever presses.
+    p.stop.click(acted(lambda job: studio.jobs.request_stop(job)), p.seen, p.live(), **PRIVATE)
+    p.resume.click(acted(lambda job: studio.jobs.resume(job)), p.seen, p.live(), **PRIVATE)
 
 
 def chosen(seen: Seen | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rlkv.headroom import gigabytes
 from ui.heavy import heavy
+from ui.zero_gpu import placement
 
 _reading = threading.Lock()
 """Weights are read one model at a time: two that fit alone may not fit together."""
@@ -66,7 +67,7 @@ class Loading:
 
     def _read(self, models: Any) -> tuple[Any, Any]:
         self._progress.at("Reading the weights")
-        loaded: tuple[Any, Any] = models.load_model(self._ref)
+        loaded: tuple[Any, Any] = models.load_model(self._ref, **placement(self._ref))
         return loaded
 
     def _prepare(self) -> Any:

@@ -15,7 +15,7 @@ from rlkv.errors import UserError
 from rlkv.explore.table import HeadTable
 from rlkv.files import write_whole
 from rlkv.masks import HeadMask
-from ui import catalogue
+from ui import catalogue, zero_gpu
 from ui.heavy import heavy
 from ui.studio import Studio
 
@@ -40,7 +40,7 @@ def measure(studio: Studio, entry: catalogue.Entry, model: str) -> HeadTable:
     Raises:
         UserError: whatever keeps the model from being measured.
     """
-    with studio.engines.lease(model) as loaded:
+    with studio.lease(model) as loaded:
         table = _head_table(loaded, entry.mask, model)
     mask = entry.mask
     path = _path(studio, mask, model)
@@ -57,8 +57,8 @@ def _head_table(loaded: tuple[Any, Any], mask: HeadMask, model: str) -> HeadTabl
     layout = heavy("rlkv.layout").layout_of(loaded[0])
     mask.require_shape(layout.shape[0], layout.shape[1], model)
     window = heavy("rlkv.streaming").StreamingWindow(mask.sink, mask.recent)
-    table: HeadTable = heavy("rlkv.explore.table").head_table(
-        *loaded, task_of(mask), window, n=PROBLEMS
+    table: HeadTable = zero_gpu.measure(
+        model, loaded, "rlkv.explore.table:head_table", task_of(mask), window, n=PROBLEMS
     )
     return table
 

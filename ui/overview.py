@@ -9,8 +9,8 @@ import gradio as gr
 
 from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, get_task
-from ui import catalogue
-from ui.components.header import header, html, section, title
+from ui import catalogue, space
+from ui.components.header import duplicate, header, html, section, title
 from ui.components.headmap import head_map, head_map_value
 from ui.components.race import final, recording_view
 from ui.components.tiles import Tile, tiles
@@ -24,9 +24,9 @@ WORDS = (
     '<b class="comp">compressed</b> to a few first and latest tokens.'
 )
 LINKS = (
-    '<div class="goes"><a class="go main" href="./chat">Ask both models</a>'
+    '<a class="go main" href="./chat">Ask both models</a>'
     '<a class="go" href="./heads">Explore the heads</a>'
-    '<a class="go" href="./train">Train your own</a></div>'
+    '<a class="go" href="./train">Train your own</a>'
 )
 
 
@@ -35,12 +35,19 @@ def build() -> None:
     header("Overview")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            title("Which heads does reasoning need?", WORDS, extra=LINKS, hero=True)
+            title("Which heads does reasoning need?", WORDS, extra=_links(), hero=True)
             _facts()
         with gr.Column(scale=6, min_width=320, elem_classes="card flush"):
             _picture()
     with gr.Column(elem_classes="card flush"):
         _comparison()
+
+
+def _links() -> str:
+    """Where to go from here; a visitor of a Space may want one of their own."""
+    where = space.here()
+    own = f'<a class="go" {duplicate(where)}>Duplicate this Space</a>' if where else ""
+    return f'<div class="goes">{LINKS}{own}</div>'
 
 
 def _facts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,10 +10,12 @@ import gradio as gr
 from gradio.components import Navbar
 
 from storage.supervisor import ensure_running
-from ui import api, chat, evaluation, finder, head, heads, library, overview, stories, train
+from ui import api, overview, sessions, visitor
 from ui.components.link_banner import link_banner
 from ui.components.tour import STOPS, tour
 from ui.events import QUIET
+from ui.pages import PAGES
+from ui.retention import forget_daily
 from ui.studio import Studio
 from ui.theme import Studio as Theme
 
@@ -57,6 +60,8 @@ STYLES = [
 def build_app(studio: Studio) -> gr.Blocks:
     """All pages, each under its own address; starts what runs beside them."""
     ensure_running(studio.db.folder)
+    settings = studio.settings
+    forget_daily(studio.db.folder, settings.quotas.keep_days, visitors=settings.shared)
     with gr.Blocks(
         title="RLKV Studio", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as app:
@@ -65,23 +70,15 @@ def build_app(studio: Studio) -> gr.Blocks:
         tour("Overview")
         api.build(studio)
         app.load(studio.engine.load_soon, None, None, **QUIET)
-    for page, name, path in (
-        (train, "Train", "/train"),
-        (heads, "Heads", "/heads"),
-        (head, "Head", "/head"),
-        (library, "Masks", "/masks"),
-        (finder, "Finder", "/finder"),
-        (chat, "Chat", "/chat"),
-        (evaluation, "Evaluate", "/evaluate"),
-        (stories, "Stories", "/stories"),
-    ):
-        with app.route(name, path):
+        app.unload(lambda: sessions.forget_closed(app))
+    for page in PAGES:
+        with app.route(page.name, page.path):
             Navbar(visible=False)
-            page.build(studio, app)
-            if page in (heads, head, finder, chat, evaluation):
+            import_module(page.module).build(studio, app)
+            if page.offers_links:
                 link_banner(studio, app)
-            if name in STOPS:
-                tour(name)
+            if page.name in STOPS:
+                tour(page.name)
     return cast(gr.Blocks, app)
 
 
@@ -98,11 +95,13 @@ def launch_options(data_dir: Path) -> dict[str, Any]:
         "max_file_size": "5mb",
         "run_history": False,
         "enable_monitoring": False,
+        "state_session_capacity": sessions.MOST,
         "show_error": False,
         "strict_cors": True,
         "ssr_mode": False,
         "pwa": False,
         "mcp_server": api.mcp_server(),
+        "app_kwargs": {"middleware": visitor.middleware()} if visitor.is_shared() else {},
         "quiet": True,
     }
 

@@ -30,6 +30,7 @@ from ui.job_files import JobFiles, job_files, wire_files
 from ui.job_form import NAMES, JobForm, filled, job_form, wire_form
 from ui.job_page import SHOW_FORM, SHOW_JOB, Seen, chosen, default_job, request_key, wire_job
 from ui.messages import told
+from ui.starting import starting
 from ui.studio import Studio
 
 KIND = "train"
@@ -113,7 +114,6 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
 
     def start(origin: str | None, *values: Any) -> list[Any]:
         with told():
-            studio.require_training()
             job = _start(studio, make_config(read(TrainConfig, NAMES, values)), origin)
         return paint(job.id, None)
 
@@ -140,9 +140,10 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
 
 def _start(studio: Studio, config: TrainConfig, origin: str | None) -> Job:
     """Creates the job and makes sure that somebody runs it."""
-    refuse_what_cannot_fit(config)
-    key = request_key(studio, KIND, config.model_dump())
-    job = create(config, studio.db, request_key=key, cloned_from=origin)
+    with starting(studio, config.model, where=config.where, report_to=config.report_to) as jobs:
+        refuse_what_cannot_fit(config)
+        key = request_key(studio, KIND, config.model_dump())
+        job = create(config, jobs, request_key=key, cloned_from=origin)
     ensure_running(studio.db.folder)
     return job
 

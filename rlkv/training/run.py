@@ -156,6 +156,7 @@ class Job:
             observer.resumed(start[1])
             observer.event(f"Resuming after step {start[1]}")
         else:
+            observer.resumed(0)  # what an attempt told that left no checkpoint is taken back
             shared = f" on {ranks.world()} processes" if ranks.world() > 1 else ""
             count = gates.values.numel()
             observer.event(f"Training {count} gates for {config.steps} steps{shared}")

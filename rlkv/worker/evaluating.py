@@ -109,15 +109,19 @@ def _name(model: str) -> str:
 
 def create_evaluation(
     config: EvalConfig,
-    db: Database,
+    where: Database | Jobs,
     *,
     request_key: str | None = None,
     claimed_by: int | None = None,
     cloned_from: str | None = None,
 ) -> Job:
-    """Puts an evaluation into the queue; the app's way to start one."""
+    """Puts an evaluation into the queue; the app's way to start one.
+
+    ``where`` may be the jobs of one visitor of a shared copy.
+    """
     asked = f"{config.task} · {config.problems} problems · seed {config.seed}"
-    return Jobs(db).create(
+    jobs = where if isinstance(where, Jobs) else Jobs(where)
+    return jobs.create(
         KIND,
         config.model_dump(mode="json"),
         title=f"{_name(config.model)} · {asked}",

@@ -96,7 +96,7 @@ def _summary(mask: HeadMask) -> str:
 
 def create(
     config: TrainConfig,
-    db: Database,
+    where: Database | Jobs,
     *,
     request_key: str | None = None,
     claimed_by: int | None = None,
@@ -104,11 +104,14 @@ def create(
 ) -> Job:
     """Puts a training into the queue; the app's way to start one.
 
+    ``where`` may be the jobs of one visitor of a shared copy.
+
     Raises:
         UserError: if it is to report to a tracker that is not installed.
     """
     require_tracker(config.report_to)
-    return Jobs(db).create(
+    jobs = where if isinstance(where, Jobs) else Jobs(where)
+    return jobs.create(
         "train",
         config.model_dump(),
         title=f"{config.model} · {config.task} · {config.steps} steps · seed {config.seed}"[:120],

@@ -11,10 +11,17 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, text
 
 from storage.errors import StorageError
-from storage.migrations import m001_to_m004, m005_deleted_masks
+from storage.migrations import m001_to_m004, m005_deleted_masks, m006_owners
 from storage.migrations.steps import MIGRATIONS, Migration, run
 
-__all__ = ["MIGRATIONS", "Migration", "m001_to_m004", "m005_deleted_masks", "migrate"]
+__all__ = [
+    "MIGRATIONS",
+    "Migration",
+    "m001_to_m004",
+    "m005_deleted_masks",
+    "m006_owners",
+    "migrate",
+]
 
 
 def schema_version(connection: Connection) -> int:

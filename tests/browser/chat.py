@@ -9,7 +9,9 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from storage.chats import Chats
 from storage.database import Database, open_database
+from storage.votes import Votes
 from tests.browser.conftest import Server
 from ui.chat.kept import Kept, Node
 
@@ -91,7 +93,7 @@ def kept(page: Page, server: Server) -> list[Node]:
     chat = page.locator("#talk .talk").get_attribute("data-chat")
     assert chat
     with database(server) as db:
-        store = Kept(db)
+        store = Kept(Chats(db), Votes(db))
         answers = {node.id: node for node in store.answers(chat)}
         return [answers.get(node.id, node) for node in store.branch(chat)]
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Response, expect
 
+from storage.chats import Chats
+from storage.votes import Votes
 from tests.browser.chat import (
     COMPRESSED,
     QUESTION,
@@ -84,7 +86,7 @@ def test_a_conversation_is_named_forked_reopened_and_deleted(page: Page, server:
     expect(page.locator(".turn")).to_have_count(0)
     expect(row).to_have_count(0)
     with database(server) as db:
-        assert first not in [chat.id for chat in Kept(db).list()]
+        assert first not in [chat.id for chat in Kept(Chats(db), Votes(db)).list()]
 
 
 def test_a_blind_comparison_gives_nothing_away_before_the_vote(page: Page, server: Server) -> None:

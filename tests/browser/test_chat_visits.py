@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from storage.chats import Chats
+from storage.votes import Votes
 from tests.browser.chat import (
     COMPRESSED,
     QUESTION,
@@ -62,8 +64,8 @@ def test_closing_the_tab_ends_its_answer_and_keeps_what_there_was(
     open_chat(other)
     ask(other, SHORT)  # the model is free for the next one
     with database(server) as db:
-        cut_off = Kept(db).list()[1]
-        (answer,) = Kept(db).answers(cut_off.id)
+        cut_off = Kept(Chats(db), Votes(db)).list()[1]
+        (answer,) = Kept(Chats(db), Votes(db)).answers(cut_off.id)
     sides = answer.answer["sides"]
     assert all(side["now"]["stop"] == "stopped" for side in sides)
     assert 5 < sides[0]["now"]["tokens"] < 80

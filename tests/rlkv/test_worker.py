@@ -31,10 +31,12 @@ def held(db: Database, **values: object) -> Job:
 
 
 def test_a_job_leaves_metrics_snapshots_events_and_a_mask(db: Database) -> None:
-    job = run_job(db, held(db))
+    job = held(db)
+    metrics = Metrics(db)
+    metrics.log(job.id, 40, {"reward": 1.0})  # by an attempt that left no checkpoint behind
+    job = run_job(db, job)
     assert (job.state, job.step, job.exit_code) == ("done", 6, 0)
     assert "at 50 % sparsity" in job.message
-    metrics = Metrics(db)
     series = metrics.series(job.id)
     assert [step for step, _ in series["reward"]] == [1, 2, 3, 4, 5, 6]
     assert [step for step, _ in metrics.snapshots(job.id)] == [1, 2, 3, 4, 5, 6]

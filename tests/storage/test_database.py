@@ -30,7 +30,8 @@ def test_the_file_is_set_up_as_planned(db: Database, tmp_path: Path) -> None:
 def test_a_block_that_fails_changes_nothing(db: Database) -> None:
     def write_and_fail() -> None:
         with db.write() as session:
-            session.execute(text("INSERT INTO chats VALUES ('a', 'm', 't', '{}', 0, 0, '', NULL)"))
+            row = "('a', 'm', 't', '{}', 0, 0, '', NULL, '')"
+            session.execute(text(f"INSERT INTO chats VALUES {row}"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -46,8 +47,9 @@ def test_readers_cannot_write(db: Database) -> None:
 
 
 def test_a_wrong_type_or_reference_is_refused(db: Database) -> None:
+    row = "('a', 'm', 't', '{}', 'soon', 0, '', NULL, '')"
     with pytest.raises(IntegrityError), db.write() as session:
-        session.execute(text("INSERT INTO chats VALUES ('a', 'm', 't', '{}', 'soon', 0, '', NULL)"))
+        session.execute(text(f"INSERT INTO chats VALUES {row}"))
     with pytest.raises(IntegrityError), db.write() as session:
         session.execute(text("INSERT INTO metrics VALUES ('nobody', 'reward', 1, 0.5)"))
 

@@ -59,7 +59,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 @pytest.fixture
 def public_copy(tmp_path: Path) -> Iterator[Api]:
     """As on a Space, of the same data."""
-    settings = Settings(may_train=False, any_model=False, data_dir=tmp_path / "data")
+    settings = Settings(may_train=False, shared=True, data_dir=tmp_path / "data")
     studio = Studio(settings=settings, db=open_database(settings.data_dir))
     yield Api(studio)
     studio.db.close()

@@ -56,7 +56,7 @@ def test_nonsense_opens_the_head_needed_most(studio: Studio) -> None:
 
 
 def test_a_public_copy_loads_its_own_model_only(tmp_path: Path, here: Here) -> None:
-    public = Studio.open(Settings(any_model=False, data_dir=tmp_path / "public"))
+    public = Studio.open(Settings(shared=True, data_dir=tmp_path / "public"))
     require_model(public, here)
     with pytest.raises(UserError, match="embedded model only"):
         require_model(public, here.on("/etc"))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
+from ui import zero_gpu
 from ui.api.answers import Answer, Side
 from ui.api.masks import cut, entry_of, number
 from ui.catalogue import SHIPPED
-from ui.chat.plan import LONGEST_ANSWER, question_of
+from ui.chat.plan import question_of
 from ui.engine import LONGEST_PROMPT, MODEL
 from ui.heavy import heavy
 from ui.models.allowed import require_allowed
@@ -66,16 +67,16 @@ class GeneratingEndpoints:
         ref = str(model or "").strip() or entry.mask.model or MODEL
         require_allowed(self._studio, ref)
         chosen = cut(entry.mask, sparsity)
-        question = question_of(prompt, ref)
-        longest = int(number(max_new_tokens, "max_new_tokens", 1, LONGEST_ANSWER))
+        settings = self._studio.settings
+        question = question_of(prompt, ref, settings.longest_prompt)
+        longest = int(number(max_new_tokens, "max_new_tokens", 1, settings.longest_answer))
         heat, mass = number(temperature, "temperature", 0, 5), number(top_p, "top_p", 0.01, 1)
         drawn = int(number(seed, "seed", 0, 2**31 - 1))
-        with self._studio.engines.lease(ref) as (loaded, tokenizer):
+        with self._studio.lease(ref) as loaded:
             dialogue = heavy("rlkv.dialogue")
             sampling = dialogue.Sampling(longest, heat, mass, drawn)
             specs = _specs(dialogue, SIDES[sides], chosen, question, str(system or ""))
-            headroom = heavy("rlkv.headroom").Headroom(str(loaded.device))
-            frames = dialogue.converse(loaded, tokenizer, specs, sampling, headroom=headroom)
+            frames = zero_gpu.converse(ref, loaded, specs, sampling)
             with closing(frames):
                 for frame, done in _now_and_then(frames):
                     yield {

@@ -16,7 +16,7 @@ from ui.api.answers import JobLine, JobWhole
 from ui.api.masks import entry_of
 from ui.components.memory_line import refuse_what_cannot_fit
 from ui.evaluation.measured import Table
-from ui.models.allowed import require_allowed
+from ui.starting import starting
 from ui.studio import Studio
 
 KINDS = ("", "train", "eval")
@@ -47,9 +47,9 @@ class JobEndpoints:
         studio = self._studio
         studio.require_training()
         config = make_config(_plain(settings), str(preset))
-        require_allowed(studio, config.model)
-        refuse_what_cannot_fit(config)
-        job = create(config, studio.db, request_key=_key("train", request_key))
+        with starting(studio, config.model, where=config.where, report_to=config.report_to) as jobs:
+            refuse_what_cannot_fit(config)
+            job = create(config, jobs, request_key=_key("train", request_key))
         return self._begun(job)
 
     def start_evaluation(
@@ -71,8 +71,8 @@ class JobEndpoints:
         wanted = [entry_of(studio, key) for key in (masks or ["shipped"])]
         given = {**_plain(settings), "masks": [MaskEntry.of(e.mask, key=e.key) for e in wanted]}
         config = make_eval_config(given)
-        require_allowed(studio, config.model)
-        job = create_evaluation(config, studio.db, request_key=_key("eval", request_key))
+        with starting(studio, config.model) as jobs:
+            job = create_evaluation(config, jobs, request_key=_key("eval", request_key))
         return self._begun(job)
 
     def job(self, job_id: str) -> JobWhole:

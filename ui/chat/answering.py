@@ -14,6 +14,7 @@ from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, get_task
 from rlkv.tasks.tracing import solve
+from ui import zero_gpu
 from ui.chat import sides
 from ui.chat.plan import Plan
 from ui.chat.running import Run
@@ -44,7 +45,7 @@ def answer(studio: Studio, run: Run, keeper: Keeper | None) -> Iterator[None]:
     run.state = "loading"
     studio.engines.load(model_ref)
     yield from _until_loaded(studio, run, model_ref)
-    with studio.engines.lease(model_ref) as (model, tokenizer):
+    with studio.lease(model_ref) as (model, tokenizer):
         shape = heavy("rlkv.layout").layout_of(model).shape
         masks = [sides.mask_of(studio, one, shape, model_ref) for one in plan.settings.sides]
         for i, facts in enumerate(sides.facts(masks, plan.settings.slots)):
@@ -72,15 +73,14 @@ def _written(
     keeper: Keeper | None,
 ) -> Iterator[None]:
     dialogue = heavy("rlkv.dialogue")
-    headroom = heavy("rlkv.headroom").Headroom(str(model.device))
     specs = [
         dialogue.SideSpec(mask, plan.history(slot))
         for mask, slot in zip(masks, plan.settings.slots, strict=True)
     ]
     sampling = dialogue.Sampling(**plan.settings.sampling())
-    frames = dialogue.converse(
-        model, tokenizer, specs, sampling, run.control,
-        keeper=keeper, conversation=run.session, headroom=headroom,
+    frames = zero_gpu.converse(
+        plan.settings.model, (model, tokenizer), specs, sampling, run.control,
+        keeper=keeper, conversation=run.session,
     )  # fmt: skip
     breath = time.monotonic()
     with closing(frames):

@@ -36,7 +36,7 @@ class Asking:
         branch = [] if screen.recording else self._desk.branch(screen)
         parent = branch[-1].id if branch else None
         plan = Plan(
-            settings, question_of(text, settings.model), screen.chat, parent,
+            settings, self._question(text, settings.model), screen.chat, parent,
             earlier=transcript.earlier(branch),
         )  # fmt: skip
         self._require_decided(branch)
@@ -53,7 +53,7 @@ class Asking:
         settings = self._settings(fields)
         before, asked = self._at(screen, data)
         plan = Plan(
-            settings, question_of(data.get("text"), settings.model), screen.chat, asked.parent,
+            settings, self._question(data.get("text"), settings.model), screen.chat, asked.parent,
             earlier=transcript.earlier(before),
         )  # fmt: skip
         return self._begin(plan, session)
@@ -69,15 +69,19 @@ class Asking:
         settings = self._settings(fields)
         before, asked = self._at(screen, data)
         plan = Plan(
-            settings, question_of(asked.text, settings.model), screen.chat, asked.parent, asked.id,
-            earlier=transcript.earlier(before),
+            settings, self._question(asked.text, settings.model), screen.chat, asked.parent,
+            asked.id, earlier=transcript.earlier(before),
         )  # fmt: skip
         return self._begin(plan, session)
 
     def _settings(self, fields: Sequence[Any]) -> Settings:
         model = str(fields[0] or "").strip()[:500] or MODEL
         require_allowed(self._desk.studio, model)
-        return settings_of(model, fields[1], fields[2:14], fields[14:])
+        most = self._desk.studio.settings.longest_answer
+        return settings_of(model, fields[1], fields[2:14], fields[14:], most)
+
+    def _question(self, text: Any, model: str) -> str:
+        return question_of(text, model, self._desk.studio.settings.longest_prompt)
 
     def _at(self, screen: Screen, data: dict[str, Any]) -> tuple[list[Node], Node]:
         """The branch before a question that is on screen, and the question."""
@@ -93,6 +97,9 @@ class Asking:
 
     def _begin(self, plan: Plan, session: str) -> Run:
         settings = plan.settings
+        self._desk.studio.require_model_time()
+        if plan.chat is None:
+            self._desk.kept.require_room()
         try:
             facts = facts_of(settings.model)
         except UserError:

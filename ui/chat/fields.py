@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from rlkv.errors import UserError
+from ui import zero_gpu
 from ui.chat import filler, sides
 from ui.chat.layout import HINT, Page, Side
 from ui.chat.plan import settings_of
@@ -102,7 +103,9 @@ def _change(studio: Studio, run: Run, slot: int, fields: Any) -> None:
         return
     if run.order is not None:
         raise UserError("A blind comparison goes on as it began; change the sides after the vote.")
-    now = settings_of(plan.settings.model, "three", fields[2:14], [False, *fields[15:]])
+    zero_gpu.require_changeable(plan.settings.model)
+    most = studio.settings.longest_answer
+    now = settings_of(plan.settings.model, "three", fields[2:14], [False, *fields[15:]], most)
     facts = facts_of(plan.settings.model)
     if facts is None:
         return
@@ -116,7 +119,7 @@ def _change(studio: Studio, run: Run, slot: int, fields: Any) -> None:
 def _offered(studio: Studio, model: str, wanted: str) -> list[Any]:
     """The fields for a model: its masks, its kind of question, how long its prompts can be."""
     shape, facts = _shape(studio, model), _facts(studio, model)
-    context = facts.context if facts else None
+    context = _context(studio, facts)
     options = sides.choices(studio, model, shape, wanted)
     best = sides.default_choice(studio, model, shape, wanted)
     own = model == MODEL
@@ -157,10 +160,15 @@ def _shape(studio: Studio, model: str) -> tuple[int, int] | None:
     return (facts.layers, facts.kv_heads) if facts else None
 
 
+def _context(studio: Studio, facts: ModelFacts | None) -> int | None:
+    """Tokens that the model reads, or a visitor may have it read."""
+    return min(facts.context, studio.settings.longest_prompt) if facts else None
+
+
 def _fills(studio: Studio, model: str, longest: Any) -> list[Any]:
     facts = _facts(studio, model)
     whole = int(longest) if isinstance(longest, int | float) and longest > 0 else 1
-    return _buttons(whole, facts.context if facts else None)
+    return _buttons(whole, _context(studio, facts))
 
 
 def _buttons(longest: int, context: int | None) -> list[Any]:
@@ -178,9 +186,10 @@ def _filled(studio: Studio, model: str, longest: Any, length: int) -> list[Any]:
         require_allowed(studio, model)
         facts = facts_of(model, patience=30)
         whole = int(longest) if isinstance(longest, int | float) and longest > 0 else 1
-        if facts is not None and (reason := filler.why_not(length, whole, facts.context)):
+        context = _context(studio, facts)
+        if context is not None and (reason := filler.why_not(length, whole, context)):
             raise UserError(f"{reason}: choose a shorter prompt or a shorter answer.")
-        with studio.engines.lease(model) as (_, tokenizer):
+        with studio.lease(model) as (_, tokenizer):
             count = filler.count_with(tokenizer)
             make = filler.puzzle if model == MODEL else filler.needle
             text = make(count, length, secrets.randbelow(2**31))

@@ -1,7 +1,4 @@
-"""Conversations as the page needs them, out of the database: nodes of a tree, votes.
-
-What an answer of a schema before branches held is put into the shape of today here.
-"""
+"""Conversations as the page needs them, out of the database: nodes of a tree, votes."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from typing import Any
 
 from rlkv.errors import UserError
 from storage.chats import Chat, Chats, Message
-from storage.database import Database
 from storage.votes import Choice, Contender, Tally, Votes
 from ui.chat.running import Run
 
@@ -43,10 +39,10 @@ class Node:
 
 
 class Kept:
-    """The conversations and votes of one database."""
+    """The conversations and votes of a visitor."""
 
-    def __init__(self, db: Database) -> None:
-        self._chats, self._votes = Chats(db), Votes(db)
+    def __init__(self, chats: Chats, votes: Votes) -> None:
+        self._chats, self._votes = chats, votes
 
     # --- reading --------------------------------------------------------------------------
 
@@ -78,6 +74,10 @@ class Kept:
     def tally(self) -> Sequence[Tally]:
         """How the votes stand."""
         return self._votes.tally()
+
+    def require_room(self) -> None:
+        """Raises StorageError where no other conversation can be kept: before it is begun."""
+        self._chats.require_room()
 
     # --- changing -------------------------------------------------------------------------
 
@@ -170,36 +170,9 @@ def _node(message: Message, tokens: Any = None) -> Node:
 
 
 def shaped(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer's notes with all that the page reads; those of before branches had
-    `{name, text, stats}` a side, and files may leave things out."""
-    sides = [
-        _old_side(side, slot) if "stats" in side else {**_BARE, "slot": slot, **side}
-        for slot, side in enumerate(stats.get("sides", []))
-    ]
+    """An answer's notes with all that the page reads; files may leave things out."""
+    sides = [{**_BARE, "slot": slot, **side} for slot, side in enumerate(stats.get("sides", []))]
     return {**stats, "sides": sides}
-
-
-def _old_side(side: Mapping[str, Any], slot: int) -> dict[str, Any]:
-    told = side.get("stats") or {}
-    full = side.get("name") == "full"
-    return {
-        "slot": slot,
-        "role": "full" if full else "comp",
-        "name": "Full" if full else "Compressed",
-        "hint": "",
-        "mask": None,
-        "text": side.get("text", ""),
-        "opening": "",
-        "breaks": [],
-        "cols": {"t": [side.get("text", "")]},
-        "now": {
-            "tokens": told.get("tokens", 0),
-            "length": told.get("length"),
-            "bytes": told.get("kv_bytes"),
-            "seconds": told.get("seconds"),
-            "stop": told.get("stop_reason"),
-        },
-    }
 
 
 def _contender(side: Mapping[str, Any]) -> Contender:

@@ -14,7 +14,7 @@ from ui.chat import exchange, recorded
 from ui.chat.layout import Page
 from ui.chat.running import Runs
 from ui.chat.screen import Desk, Screen
-from ui.chat.tally import tally
+from ui.chat.tally import left, tally
 from ui.downloads import take
 from ui.events import PRIVATE
 from ui.messages import notice, refusal, told
@@ -26,7 +26,8 @@ Acted = Callable[[Screen, dict[str, Any]], Screen]
 
 def drawn(desk: Desk, screen: Screen) -> list[Any]:
     """Everything that shows the open conversation and the others, as `Page.drawn` lists it."""
-    return [screen, desk.show(screen), desk.listed(screen), tally(desk.kept)]
+    beside = tally(desk.kept) + left(desk.studio)
+    return [screen, desk.show(screen), desk.listed(screen), beside]
 
 
 class Library:
@@ -40,20 +41,20 @@ class Library:
 
     def opened(self, screen: Screen, data: dict[str, Any]) -> Screen:
         """Another conversation."""
-        chat = self._desk.require_mine(screen, data.get("chat"))
-        return replace(screen, chat=self._desk.kept.chat(chat).id, recording=None, run=None)
+        chat = self._desk.kept.chat(_chat(data)).id
+        return replace(screen, chat=chat, recording=None, run=None)
 
     def renamed(self, screen: Screen, data: dict[str, Any]) -> Screen:
         """Another title."""
         title = " ".join(str(data.get("title") or "").split())[:MAX_TITLE]
         if not title:
             raise UserError("A conversation needs a name.")
-        self._desk.kept.rename(self._desk.require_mine(screen, data.get("chat")), title)
+        self._desk.kept.rename(_chat(data), title)
         return screen
 
     def removed(self, screen: Screen, data: dict[str, Any]) -> Screen:
         """Forgets one for good."""
-        chat = self._desk.require_mine(screen, data.get("chat"))
+        chat = _chat(data)
         self._desk.kept.delete(chat)
         return replace(screen, chat=None, run=None) if screen.chat == chat else screen
 
@@ -66,7 +67,7 @@ class Library:
         """A conversation of its own with everything up to a message."""
         new = self._desk.kept.fork(_open(screen), _message(data))
         notice("A new conversation with everything up to here; the other one stays.")
-        return replace(screen, chat=new, mine=(*screen.mine, new), run=None)
+        return replace(screen, chat=new, run=None)
 
     def voted(self, screen: Screen, data: dict[str, Any]) -> Screen:
         """Decides a blind comparison."""
@@ -123,7 +124,7 @@ def _wire_files(desk: Desk, p: Page) -> None:
             now, title = screen or Screen(), ""
             new, title = exchange.read(desk, Path(path))
         notice(f"Imported “{title}”.")
-        return drawn(desk, replace(now, chat=new, recording=None, mine=(*now.mine, new)))
+        return drawn(desk, replace(now, chat=new, recording=None))
 
     for kind, button in (("md", p.kept.markdown), ("json", p.kept.json)):
         button.click(written(kind), p.screen, p.kept.file, **PRIVATE).success(
@@ -142,6 +143,10 @@ def _open(screen: Screen) -> str:
     if screen.chat is None:
         raise UserError("Open one of your own conversations first.")
     return screen.chat
+
+
+def _chat(data: dict[str, Any]) -> str:
+    return str(data.get("chat") or "")
 
 
 def _message(data: dict[str, Any]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import gradio as gr
@@ -15,9 +15,9 @@ from ui import catalogue
 from ui.chat.answering import answer
 from ui.chat.asking import Asking
 from ui.chat.fields import wire_fields
-from ui.chat.kept import Kept
 from ui.chat.layout import Page, lay_out
 from ui.chat.library import data_of, drawn, wire_library
+from ui.chat.line import before
 from ui.chat.running import Run, Runs
 from ui.chat.screen import Desk, Screen
 from ui.engine import MODEL
@@ -29,7 +29,7 @@ from ui.studio import Studio
 
 def build(studio: Studio, app: gr.Blocks) -> None:
     """Adds the page's components and events to the open Blocks."""
-    runs, desk = Runs(), Desk(studio, Kept(studio.db))
+    runs, desk = Runs(partial(before, app)), Desk(studio)
 
     def pull(asked: Any) -> dict[str, Any]:
         return runs.pull(asked)
@@ -51,7 +51,7 @@ def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> None
         # What the page came with is left alone: somebody may have pressed something by now.
         untouched = [gr.skip(), gr.skip(), *drawn(desk, Screen())[2:]]
         asked = request.query_params.get("chat")
-        if asked and desk.studio.settings.any_model:
+        if asked:
             with suppress(StorageError):
                 return drawn(desk, Screen(chat=desk.kept.chat(asked).id))
         return untouched
@@ -62,8 +62,8 @@ def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> None
         entry = catalogue.find(desk.studio, key) if key else None
         if entry is None or entry.key != key:
             return "", MODEL
-        allowed = desk.studio.settings.any_model
-        return key, entry.mask.model if allowed and entry.mask.model else MODEL
+        own = entry.mask.model
+        return key, own if own and desk.studio.settings.allows(own) else MODEL
 
     app.load(opened, None, p.drawn(), **QUIET)
     app.load(chosen, None, [wanted, p.picker.model], **QUIET)
@@ -94,6 +94,9 @@ def _wire_answers(desk: Desk, runs: Runs, p: Page, app: gr.Blocks) -> None:
 
     def left(request: gr.Request) -> None:
         """The tab was closed: nobody reads its answer any more, or asks on."""
+        run = runs.of(request.session_hash or "")
+        if run is not None:
+            run.left = True  # what it keeps at its end is forgotten there
         halt(request)
         if _keeper.cache_info().currsize:
             _keeper().forget(request.session_hash or "")
@@ -146,15 +149,20 @@ def _keeper() -> Any:
 def _answered(desk: Desk, run: Run) -> Iterator[None]:
     """Writes an answer and keeps it, also where the page is closed on the way."""
     words = ""
+    kept = desk.kept  # now: whoever closes the page does not ask for anything any more
     try:
         yield from answer(desk.studio, run, _keeper())
     except Exception as error:
         words = str(error)
         raise
     finally:
-        if run.has_written:
-            run.kept = desk.kept.keep(run)
-        run.finish(words)
+        try:
+            if run.has_written:
+                run.kept = kept.keep(run)
+        finally:
+            run.finish(words)
+            if run.left:
+                _keeper().forget(run.session)
 
 
 def _begun(desk: Desk, screen: Screen, run: Run) -> list[Any]:
@@ -173,7 +181,7 @@ def _kept_on(screen: Screen, run: Run) -> Screen:
     """The screen with the conversation that the answer was kept in."""
     if run.kept is None:
         return screen
-    return replace(screen, chat=run.kept, recording=None, mine=(*screen.mine, run.kept))
+    return replace(screen, chat=run.kept, recording=None)
 
 
 def _buttons(*, busy: bool) -> list[Any]:

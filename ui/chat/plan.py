@@ -11,10 +11,12 @@ from rlkv.dialogue import Message
 from rlkv.errors import UserError
 from ui.chat.sides import SHOWN, Choice, choice
 from ui.engine import LONGEST_PROMPT, MODEL
+from ui.quotas import LONGEST_ANSWER, LONGEST_CONTEXT
 
 LONGEST_TEXT = 2_000_000
 """Characters of a question for other models than the embedded one; their context limits it too."""
-LONGEST_ANSWER = 32_768
+CHARACTERS = 4
+"""Of a token, about: how long a question may be where its tokens are limited."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,20 @@ class Plan:
         return (*said, Message("user", self.question))
 
 
-def settings_of(model: str, shown: Any, fields: Sequence[Any], sampling: Sequence[Any]) -> Settings:
+def settings_of(
+    model: str,
+    shown: Any,
+    fields: Sequence[Any],
+    sampling: Sequence[Any],
+    longest_answer: int = LONGEST_ANSWER,
+) -> Settings:
     """The page's fields, checked.
 
     Args:
         shown: the chips: which sides answer.
         fields: key, sparsity, sink, recent of the three sides, one after another.
         sampling: blind, temperature, top-p, seed, longest answer, system, remember, slowly.
+        longest_answer: tokens that may be asked for.
 
     Raises:
         UserError: naming what can't be.
@@ -103,15 +112,15 @@ def settings_of(model: str, shown: Any, fields: Sequence[Any], sampling: Sequenc
         temperature=heat,
         top_p=mass,
         seed=int(_within(seed, "seed", 0, 2**31 - 1)),
-        longest=int(_within(longest, "longest answer", 1, LONGEST_ANSWER)),
+        longest=int(_within(longest, "longest answer", 1, longest_answer)),
         system=str(system or "")[:LONGEST_PROMPT],
         remember=bool(remember),
         slowly=bool(slowly),
     )
 
 
-def question_of(text: Any, model: str) -> str:
-    """What was asked, without blanks around it.
+def question_of(text: Any, model: str, longest: int = LONGEST_CONTEXT) -> str:
+    """What was asked, without blanks around it; at most about `longest` tokens.
 
     Raises:
         UserError: if there is nothing, or too much.
@@ -119,7 +128,7 @@ def question_of(text: Any, model: str) -> str:
     question = str(text or "").strip()
     if not question:
         raise UserError("Write a question first, or take one of the examples.")
-    most = LONGEST_PROMPT if model == MODEL else LONGEST_TEXT
+    most = LONGEST_PROMPT if model == MODEL else min(LONGEST_TEXT, CHARACTERS * longest)
     if len(question) > most:
         raise UserError(f"That is too long: keep it under {most:,} characters.")
     return question

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,8 @@ class Run:
     """Seconds of reading pace, which are no part of any time shown."""
     kept: str | None = None
     """The conversation that it was kept in."""
+    left: bool = False
+    """Its tab was closed."""
     extra: list[dict[str, Any]] = field(default_factory=list)
     """What is added to each side at the end: whether it is right."""
     _asked: dict[int, tuple[HeadMask | None, Mapping[str, Any], float]] = field(
@@ -186,7 +188,8 @@ class Run:
 class Runs:
     """All runs of the app: at most one a tab; who comes first is answered first."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: Callable[[str], int | None] = lambda session: None) -> None:
+        self._line = line
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
 
@@ -218,7 +221,9 @@ class Runs:
 
     def place(self, run: Run) -> int:
         """How many stand before a waiting run."""
-        with self._lock:
+        if (found := self._line(run.session)) is not None:
+            return found
+        with self._lock:  # it is just being put into line
             before = list(self._runs.values())
         return sum(r.state != "done" for r in before[: before.index(run)]) if run in before else 0
 

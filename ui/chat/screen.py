@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlkv.errors import UserError
+from storage.errors import StorageError
 from ui.chat import recorded, transcript
 from ui.chat.blind import concealed
 from ui.chat.kept import Kept, Node
@@ -27,8 +28,6 @@ class Screen:
 
     chat: str | None = None
     recording: str | None = None
-    mine: tuple[str, ...] = ()
-    """Conversations of this visit; on a public copy nobody sees those of others."""
     run: str | None = None
     """Token of the answer that this page waits for."""
 
@@ -38,7 +37,11 @@ class Desk:
     """What the page's events share."""
 
     studio: Studio
-    kept: Kept
+
+    @property
+    def kept(self) -> Kept:
+        """What whoever asks has kept; to be had anew by every event."""
+        return Kept(self.studio.chats, self.studio.votes)
 
     def branch(self, screen: Screen) -> Sequence[Node]:
         """The open branch, from the first question on."""
@@ -58,7 +61,8 @@ class Desk:
         return {
             "key": signed(own),
             "chat": {"id": own, "title": chat.title if chat else ""} if own else None,
-            "model": model_facts(_model(self, screen, run)),
+            # Asked only with turns to show: it brings torch in, which would slow the app's start.
+            "model": model_facts(_model(self, screen, run)) if turns else {"name": MODEL},
             "turns": turns,
             "run": run.token if run else None,
             "recorded": recorded.offered() if not turns else [],
@@ -81,12 +85,14 @@ class Desk:
         if own in recorded.names():
             nodes = tuple(node for node in recorded.nodes(own) if node.id in wanted)
         else:
-            nodes = self.kept.answers(own, sorted(wanted)[:200])
+            try:
+                nodes = self.kept.answers(own, sorted(wanted)[:200])
+            except StorageError:  # deleted, or a visitor's whose key another one sent
+                return {}
         return {str(node.id): transcript.tokens_of(node) for node in nodes}
 
     def listed(self, screen: Screen) -> dict[str, Any]:
         """The value of the list of conversations."""
-        own = None if self.studio.settings.any_model else set(screen.mine)
         chats = [
             {
                 "id": chat.id,
@@ -96,20 +102,8 @@ class Desk:
                 "note": "imported" if chat.source == "imported" else "",
             }
             for chat in self.kept.list()
-            if own is None or chat.id in own
         ]
         return {"chats": chats, "open": screen.chat}
-
-    def require_mine(self, screen: Screen, chat: object) -> str:
-        """The id of a conversation that this visitor may open.
-
-        Raises:
-            UserError: if it is gone, or another visitor's.
-        """
-        found = str(chat or "")
-        if not self.studio.settings.any_model and found not in screen.mine:
-            raise UserError("That conversation is not one of yours.")
-        return found
 
 
 def _model(desk: Desk, screen: Screen, run: Run | None) -> str:
@@ -139,7 +133,7 @@ def pending(run: Run) -> dict[str, Any]:
 def model_facts(model: str) -> dict[str, Any]:
     """What the widgets say of a model: its name, and the bytes of its weights where known."""
     try:
-        facts = facts_of(model or MODEL)
+        facts = facts_of(model)
     except UserError:
         facts = None
     return {"name": model, "weights": facts.weights if facts else None}

@@ -1,11 +1,13 @@
-"""The tally of blind votes, in words."""
+"""The tally of blind votes, and what a visitor may still use, in words."""
 
 from __future__ import annotations
 
 from html import escape
 
 from storage.votes import Contender, Tally
+from ui import visitor
 from ui.chat.kept import Kept
+from ui.studio import Studio
 from ui.units import percent
 
 
@@ -13,6 +15,18 @@ def tally(kept: Kept) -> str:
     """HTML of the votes so far; "" before the first."""
     rows = "".join(_row(one) for one in kept.tally())
     return f'<h3 class="cap2">Blind votes</h3><ul class="tally">{rows}</ul>' if rows else ""
+
+
+def left(studio: Studio) -> str:
+    """HTML of the model time that a visitor of a shared copy has left; "" at home."""
+    if not studio.settings.shared:
+        return ""
+    time = studio.model_time
+    seconds = time.left(visitor.address())
+    return (
+        f'<p class="note" data-seconds-left="{seconds:.0f}">Model time: {seconds:,.0f} of '
+        f"{time.most:,.0f} s are left to you this hour.</p>"
+    )
 
 
 def _row(one: Tally) -> str:

@@ -6,18 +6,10 @@ from html import escape
 
 import gradio as gr
 
+from ui import space
 from ui.components.tour import STOPS, TOUR_BUTTON
-
-PAGES = [
-    ("Overview", "./"),
-    ("Train", "./train"),
-    ("Heads", "./heads"),
-    ("Masks", "./masks"),
-    ("Finder", "./finder"),
-    ("Chat", "./chat"),
-    ("Evaluate", "./evaluate"),
-    ("Stories", "./stories"),
-]
+from ui.pages import OVERVIEW, bar
+from ui.space import Space
 
 _MARK = (
     '<svg width="26" height="26" viewBox="0 0 26 26" aria-hidden="true">'
@@ -32,6 +24,11 @@ _MARK = (
     '<rect x="18" y="18" width="7" height="7" rx="1.5"/></g></svg>'
 )
 
+_COPY = (
+    '<svg width="15" height="15" viewBox="0 0 15 15" fill="none" stroke="currentColor" '
+    'stroke-width="1.5" aria-hidden="true"><rect x="5" y="5" width="9" height="9" rx="2"/>'
+    '<path d="M2.5 10A1.5 1.5 0 0 1 1 8.5v-6A1.5 1.5 0 0 1 2.5 1h6A1.5 1.5 0 0 1 10 2.5"/></svg>'
+)
 
 _START = """
 element.querySelector('.theme.day').addEventListener('click', rlkvTheme);
@@ -41,20 +38,35 @@ if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - 60;  // on a phone
 
 
 def header(current: str) -> None:
-    """Adds the bar; `current` is the page's name. Links are relative, so a proxy's prefix holds."""
+    """Adds the bar; `current` is the page's name."""
     links = "".join(
         f'<a href="{href}"{" aria-current=page" if name == current else ""}>{name}</a>'
-        for name, href in PAGES
+        for name, href in bar()
     )
     gr.HTML(
         f'<header class="top"><a class="brand" href="./" aria-label="RLKV Studio">{_MARK}'
         f'<span>RLKV Studio</span></a><nav aria-label="Pages">{links}</nav>'
-        f"{TOUR_BUTTON if current in STOPS else ''}"
+        f"{_copy_button(current)}{TOUR_BUTTON if current in STOPS else ''}"
         '<button class="theme day" type="button" title="Light or dark" '
         'aria-label="Switch between light and dark">◐</button></header>',
         js_on_load=_START,
         apply_default_css=False,
     )
+
+
+def duplicate(where: Space) -> str:
+    """The attributes of a link to the page that copies a Space. A Space is shown in a frame, where
+    the Hub's pages refuse to open."""
+    return f'href="{escape(where.duplicate)}" target="_blank" rel="noopener"'
+
+
+def _copy_button(current: str) -> str:
+    where = space.here()
+    if where is None or current == OVERVIEW.name:  # which has a larger one
+        return ""
+    words = "Duplicate this Space"
+    told = f'{duplicate(where)} title="{words}" aria-label="{words}"'
+    return f'<a class="theme copy" {told}>{_COPY}</a>'
 
 
 def title(heading: str, words: str, *, extra: str = "", hero: bool = False) -> None:

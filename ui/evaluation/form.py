@@ -94,7 +94,8 @@ def wire_form(studio: Studio, app: gr.Blocks, form: EvalForm) -> None:
         entry = catalogue.find(studio, key) if key else None
         if entry is None or entry.key != key:
             return [gr.skip()] * 3
-        ref = entry.mask.model if studio.settings.any_model and entry.mask.model else MODEL
+        own = entry.mask.model
+        ref = own if own and studio.settings.allows(own) else MODEL
         return [key, ref, _masks(studio, ref, key)]
 
     def model_changed(model: Any, key: str) -> Any:

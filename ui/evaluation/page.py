@@ -26,6 +26,7 @@ from ui.evaluation.reading import wire_reading
 from ui.events import PRIVATE
 from ui.job_page import SHOW_FORM, SHOW_JOB, Seen, chosen, default_job, request_key, wire_job
 from ui.messages import told
+from ui.starting import starting
 from ui.studio import Studio
 
 KIND = "eval"
@@ -47,7 +48,6 @@ def _wire(studio: Studio, app: gr.Blocks, p: Page, table: Table) -> None:
 
     def start(origin: str | None, *given: Any) -> list[Any]:
         with told():
-            studio.require_training()
             job = _start(studio, config_of(studio, given), origin)
         return paint(job.id, None)
 
@@ -73,8 +73,9 @@ def _wire(studio: Studio, app: gr.Blocks, p: Page, table: Table) -> None:
 
 def _start(studio: Studio, config: EvalConfig, origin: str | None) -> Job:
     """Creates the job and makes sure that somebody runs it."""
-    key = request_key(studio, KIND, config.model_dump(mode="json"))
-    job = create_evaluation(config, studio.db, request_key=key, cloned_from=origin)
+    with starting(studio, config.model) as jobs:
+        key = request_key(studio, KIND, config.model_dump(mode="json"))
+        job = create_evaluation(config, jobs, request_key=key, cloned_from=origin)
     ensure_running(studio.db.folder)
     return job
 

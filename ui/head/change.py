@@ -12,13 +12,13 @@ from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, Task, get_task
 from rlkv.tasks.tracing import solve
+from ui import zero_gpu
 from ui.components.header import html, section
 from ui.components.tiles import Tile, tiles
 from ui.components.tokens import kl_tokens, tokens
 from ui.glossary import term
 from ui.head.here import Here
 from ui.head.looking import default_problem
-from ui.heavy import heavy
 from ui.measured import task_of
 from ui.studio import Studio
 
@@ -76,10 +76,12 @@ def measure(studio: Studio, here: Here, question: str, base: str) -> list[Any]:
     """
     masks = before_and_after(here, base)
     task, problem = _checked_by(here, question)
-    module = heavy("rlkv.explore.effect")
     room = min(ANSWER, task.max_new_tokens) if task else ANSWER
-    with studio.engines.lease(here.model) as loaded:
-        found = module.effect(*loaded, question.strip(), masks, room, problem=problem, task=task)
+    with studio.lease(here.model) as loaded:
+        found = zero_gpu.measure(
+            here.model, loaded, "rlkv.explore.effect:effect",
+            question.strip(), masks, room, problem=problem, task=task,
+        )  # fmt: skip
     return [_result(here, base, found), _tokens(here, base, found)]
 
 

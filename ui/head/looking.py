@@ -12,6 +12,7 @@ import gradio as gr
 
 from rlkv.errors import UserError
 from rlkv.tasks import Problem, get_task
+from ui import zero_gpu
 from ui.components.charts import bars_value, chart, stack_value
 from ui.components.header import html, section
 from ui.components.tokens import tokens, tokens_value
@@ -25,6 +26,7 @@ from ui.units import percent
 if TYPE_CHECKING:
     from rlkv.explore.one_head import OneHead
 
+ONE_HEAD = "rlkv.explore.one_head"
 LONGEST = 1024
 """Tokens of a text: the browser gets a weight for each pair."""
 ANSWER = 256
@@ -130,7 +132,7 @@ def measure(
     Raises:
         UserError: whatever keeps the model from reading it.
     """
-    with studio.engines.lease(here.model) as loaded:
+    with studio.lease(here.model) as loaded:
         return _measured(loaded, here, text, kind, group, read)
 
 
@@ -138,7 +140,7 @@ def _measured(
     loaded: tuple[Any, Any], here: Here, text: str, kind: str, group: str, read: Read | None
 ) -> list[Any]:
     model, tokenizer = loaded
-    module = heavy("rlkv.explore.one_head")
+    module = heavy(ONE_HEAD)
     window = heavy("rlkv.streaming").StreamingWindow(here.mask.sink, here.mask.recent)
     layers, kv_heads = heavy("rlkv.layout").layout_of(model).shape
     here.mask.require_shape(layers, kv_heads, here.model)
@@ -146,9 +148,14 @@ def _measured(
         if kind == PLAIN:
             ids, begin = module.read_text(model, tokenizer, text, LONGEST), None
         else:
-            ids, begin = module.read_question(model, tokenizer, text.strip(), LONGEST, ANSWER)
+            ids, begin = zero_gpu.measure(
+                here.model, loaded, f"{ONE_HEAD}:read_question", text.strip(), LONGEST, ANSWER
+            )
         read = Read(here.model, (text, kind), tuple(ids), begin)
-    found = module.one_head(model, tokenizer, list(read.ids), here.cell, window, read.answer_from)
+    found = zero_gpu.measure(
+        here.model, loaded, f"{ONE_HEAD}:one_head",
+        list(read.ids), here.cell, window, read.answer_from,
+    )  # fmt: skip
     return [read, *_filled(here, found, group)]
 
 

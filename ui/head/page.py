@@ -89,7 +89,7 @@ def _wire_opening(studio: Studio, app: gr.Blocks, p: Parts, other: gr.Column) ->
             require_model(studio, here)
             studio.engines.load(here.model)
         text = looking.default_text(here)
-        choosable = studio.settings.any_model and here.model != MODEL
+        choosable = not studio.settings.shared and here.model != MODEL
         return [*_known(studio, here), text, text, here.model, gr.update(visible=choosable)]
 
     fields = [p.looking.text, p.change.question, p.model, other]

@@ -43,8 +43,7 @@ def listed(
     models = shelf.models(found)
     chosen = str(model) if model in models else ""
     some = shelf.matching(found, str(words or "")[:200], chosen)
-    may = studio.settings.may_change_masks
-    html = view.shelf(some, len(found), studio.masks.deleted(), may_change=may, opened=opened)
+    html = view.shelf(some, len(found), studio.masks.deleted(), opened=opened)
     options = [("All models", ""), *((name, name) for name in models)]
     return [gr.update(choices=options, value=chosen), bar, html]
 
@@ -63,25 +62,25 @@ def _wire_list(studio: Studio, app: gr.Blocks, p: Page) -> None:
 
 
 def _wire_changes(studio: Studio, p: Page) -> None:
-    """What changes masks. Each action asks for the right to it: a button that is not shown does
-    not stop a request."""
+    """What changes masks. The database refuses what is somebody else's: a button that is not shown
+    does not stop a request."""
 
     def rename(data: dict[str, Any], words: str, model: str) -> Shown:
         name = one_line(data.get("name", ""), MAX_NAME)
-        studio.masks.rename(own_key(studio, data), name)
+        studio.masks.rename(stored_key(data), name)
         return listed(studio, words, model)
 
     def remove(data: dict[str, Any], words: str, model: str) -> Shown:
-        row = studio.masks.delete(own_key(studio, data))
+        row = studio.masks.delete(stored_key(data))
         return listed(studio, words, model, bar=view.gone(row.name or "Mask", row.id))
 
     def restore(data: dict[str, Any], words: str, model: str) -> Shown:
-        row = studio.masks.restore(own_key(studio, data))
+        row = studio.masks.restore(stored_key(data))
         notice(f"“{row.name or 'Mask'}” is back.")
         return listed(studio, words, model)
 
     def forget(data: dict[str, Any], words: str, model: str) -> Shown:
-        studio.masks.forget(own_key(studio, data))
+        studio.masks.forget(stored_key(data))
         return listed(studio, words, model, opened=True)
 
     def averaged(data: dict[str, Any], words: str, model: str) -> Shown:
@@ -170,13 +169,12 @@ def found(studio: Studio, key: object) -> catalogue.Entry:
     return entry
 
 
-def own_key(studio: Studio, data: dict[str, Any]) -> str:
-    """The key of a mask that may be changed, or be brought back.
+def stored_key(data: dict[str, Any]) -> str:
+    """The key of a mask that is in the database, as far as can be seen.
 
     Raises:
-        UserError: for a shipped one, and where masks may not be changed.
+        UserError: for a shipped one.
     """
-    studio.require_library()
     key = data.get("key")
     if not isinstance(key, str) or len(key) > 40:
         raise UserError("That mask is gone: reload the page.")

@@ -34,6 +34,8 @@ class Item:
     made: float | None = None
     """When it was kept, seconds since 1970; None of a shipped one."""
     shipped: bool = False
+    own: bool = False
+    """Whether whoever looks may rename and delete it."""
     text: str = field(default="", compare=False)
     """All that a search looks in, in lower case."""
 
@@ -66,14 +68,15 @@ def items(studio: Studio) -> list[Item]:
         Item(entry.key, entry.mask, Origin("shipped with the app"), shipped=True)
         for entry in shipped.values()
     ]
-    found += [item_of(row, known) for row in rows]
+    owner = studio.owner
+    found += [item_of(row, known, own=owner in (None, row.owner)) for row in rows]
     return [_searchable(item) for item in found]
 
 
-def item_of(row: MaskRow, known: Iterable[str] = ()) -> Item:
+def item_of(row: MaskRow, known: Iterable[str] = (), *, own: bool = True) -> Item:
     """A saved mask; `known` are the keys that its origin may lead to."""
     mask = HeadMask.from_record(asdict(row))
-    return Item(row.id, mask, _origin(row, mask, set(known)), row.created_at)
+    return Item(row.id, mask, _origin(row, mask, set(known)), row.created_at, own=own)
 
 
 def matching(found: Sequence[Item], words: str, model: str) -> list[Item]:

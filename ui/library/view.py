@@ -28,7 +28,6 @@ def shelf(
     total: int,
     deleted: Sequence[MaskRow],
     *,
-    may_change: bool,
     opened: bool = False,
 ) -> str:
     """The list of masks, what can be done with several, and what was deleted lately.
@@ -36,7 +35,7 @@ def shelf(
     `opened` unfolds the deleted ones.
     """
     count = f"{total} masks" if len(found) == total else f"{len(found)} of {total} masks"
-    rows = "".join(_row(item, may_change) for item in found)
+    rows = "".join(_row(item) for item in found)
     return (
         '<div class="shelf"><div class="several"><span class="count" role="status">'
         f"{count}</span><span class=chosen hidden>"
@@ -44,7 +43,7 @@ def shelf(
         '<button type="button" data-do="average">Average</button>'
         '<button type="button" data-do="clear">Clear</button></span></div>'
         f"{f'<ul class=masks>{rows}</ul>' if rows else EMPTY}"
-        f"{_deleted(deleted, may_change, opened)}</div>"
+        f"{_deleted(deleted, opened)}</div>"
     )
 
 
@@ -56,12 +55,11 @@ def gone(name: str, key: str) -> str:
     )
 
 
-def _row(item: Item, may_change: bool) -> str:
+def _row(item: Item) -> str:
     mask, key, name = item.mask, escape(item.key), escape(item.name)
     href = f"./heads?mask={key}"
-    own = not item.shipped and may_change
-    rename = _button("rename", "Rename", f"Rename {name}") if own else ""
-    remove = _button("remove", "Delete", f"Delete {name}") if own else ""
+    rename = _button("rename", "Rename", f"Rename {name}") if item.own else ""
+    remove = _button("remove", "Delete", f"Delete {name}") if item.own else ""
     exports = "".join(
         f'<button type="button" data-do="take" data-form="{form}">{words}</button>'
         for form, words in EXPORTS.items()
@@ -115,8 +113,8 @@ def _figures(item: Item) -> str:
     )
 
 
-def _deleted(rows: Sequence[MaskRow], may_change: bool, opened: bool) -> str:
-    if not rows or not may_change:
+def _deleted(rows: Sequence[MaskRow], opened: bool) -> str:
+    if not rows:
         return ""
     lines = "".join(
         f'<li data-key="{escape(row.id)}"><span>{escape(row.name or "Mask")}</span>'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rlkv.errors import UserError
-from ui.engine import MODEL
 from ui.studio import Studio
 
 
@@ -11,10 +10,12 @@ def require_allowed(studio: Studio, model: str) -> None:
     """Checked inside each action: a hidden button does not stop a request.
 
     Raises:
-        UserError: on a public copy for other models than the embedded one.
+        UserError: on a shared copy for other models than those that its owner offers.
     """
-    if model != MODEL and not studio.settings.any_model:
-        raise UserError(
-            "This public copy measures on its embedded model only. Run the app on your own "
-            "machine to use other models."
-        )
+    if studio.settings.allows(model):
+        return
+    offered = studio.settings.models
+    which = f"its embedded model and {', '.join(offered)}" if offered else "its embedded model only"
+    raise UserError(
+        f"This public copy works with {which}. Run the app on your own machine to use other models."
+    )

@@ -64,7 +64,7 @@ def model_picker(studio: Studio, prefix: str, *, loads: bool = True) -> Picker:
         prefix: of the elements' ids: `{prefix}-model`, `{prefix}-load` and so on.
         loads: whether models are loaded from here; else only their facts are shown.
     """
-    anything = studio.settings.any_model
+    anything = not studio.settings.shared
     with gr.Column(elem_classes="model-picker"):
         with gr.Row(equal_height=False, elem_classes="model-choice"):
             model = gr.Dropdown(
@@ -98,8 +98,13 @@ def model_facts(studio: Studio, model: gr.components.Component, prefix: str) -> 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
     """(label, reference) of the models offered by name."""
-    offered = KNOWN if studio.settings.any_model else [m for m in KNOWN if m.ref == MODEL]
-    return [(f"{model.name} · {model.about}", model.ref) for model in offered]
+    offered = [
+        (f"{model.name} · {model.about}", model.ref)
+        for model in KNOWN
+        if studio.settings.allows(model.ref)
+    ]
+    named = {ref for _, ref in offered}
+    return offered + [(ref, ref) for ref in studio.settings.models if ref not in named]
 
 
 # --- events -------------------------------------------------------------------------------

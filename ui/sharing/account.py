@@ -17,7 +17,7 @@ SIGN_IN = "Sign in with Hugging Face first: the mask is pushed as you."
 
 def is_shared(studio: Studio) -> bool:
     """Whether others than the owner of this machine use the app."""
-    return bool(os.environ.get("SPACE_ID")) or not studio.settings.any_model
+    return studio.settings.shared
 
 
 def token_of(studio: Studio, signed_in: gr.OAuthToken | None) -> str | None:

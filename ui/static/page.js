@@ -2,7 +2,9 @@
 // of the page that is open.
 (() => {
   const url = new URL(location.href);
-  const saved = localStorage.getItem("rlkv-theme");
+  // A browser may forbid storage in a frame of another site, as a Space is shown.
+  const stored = (use) => { try { return use(localStorage); } catch { return null; } };
+  const saved = stored((storage) => storage.getItem("rlkv-theme"));
   const asked = url.searchParams.get("__theme") || saved;
   const apply = (theme) => document.body?.classList.toggle("dark", theme === "dark");
   if (asked === "dark" || asked === "light") {
@@ -13,7 +15,7 @@
   }
   window.rlkvTheme = () => {
     const next = document.body.classList.contains("dark") ? "light" : "dark";
-    localStorage.setItem("rlkv-theme", next);
+    stored((storage) => storage.setItem("rlkv-theme", next));
     apply(next);
   };
   // Puts a choice into the address bar, so that a reload or a sent link opens the same view.

@@ -18,7 +18,7 @@ from ui import catalogue
 from ui.library import shelf, view
 from ui.library.averaging import average
 from ui.library.importing import kept, looked_at
-from ui.library.page import _checked, found, own_key
+from ui.library.page import _checked, found, stored_key
 from ui.library.sharing import address, share_card
 from ui.studio import Settings, Studio
 
@@ -47,20 +47,20 @@ def keep(studio: Studio, one: HeadMask, **where: Any) -> str:
     "data", [{}, {"key": None}, {"key": 3}, {"key": ["x"]}, {"key": "x" * 50}, {"key": "shipped"},
              {"key": "shipped:tracer-seed1"}]
 )  # fmt: skip
-def test_no_key_but_ones_own_is_changed(studio: Studio, data: dict[str, Any]) -> None:
+def test_no_key_but_of_a_stored_mask_is_changed(data: dict[str, Any]) -> None:
     with pytest.raises(UserError):
-        own_key(studio, data)
+        stored_key(data)
 
 
-def test_a_visitor_of_a_public_copy_changes_nothing(tmp_path: Path) -> None:
-    public = Studio.open(Settings(data_dir=tmp_path, may_change_masks=False))
-    key = keep(public, mask(0))
-    with pytest.raises(UserError, match="shared by everybody"):
-        own_key(public, {"key": key})
-    html = view.shelf(shelf.items(public), 7, [], may_change=False)
-    assert 'data-do="remove"' not in html
-    assert public.masks.get(key).name == "seed 0"
-    public.db.close()
+def test_what_belongs_to_the_copy_itself_has_no_buttons_for_visitors(studio: Studio) -> None:
+    key = keep(studio, mask(0))
+    assert 'data-do="remove"' in view.shelf(shelf.items(studio), 7, [])
+    public = Studio(Settings(shared=True), studio.db)
+    assert key in [item.key for item in shelf.items(public)]
+    assert 'data-do="remove"' not in view.shelf(shelf.items(public), 7, [])
+    with pytest.raises(StorageError, match="came with the public copy"):
+        public.masks.delete(key)
+    assert studio.masks.get(key).name == "seed 0"
 
 
 def test_refusals_reach_the_person_escaped(studio: Studio) -> None:
@@ -114,7 +114,7 @@ def test_where_a_mask_came_from(studio: Studio) -> None:
     assert by_key["shipped"].origin.words == "shipped with the app"
     assert by_key[keys[0]].origin.links == (("seed 0", f"./heads?mask={parent}"),)
     assert by_key[keys[1]].origin.links == ((EVIL, ""),)
-    html = view.shelf(list(by_key.values()), 9, [], may_change=True)
+    html = view.shelf(list(by_key.values()), 9, [])
     assert "<script>" not in html
     assert "javascript:" not in html
 

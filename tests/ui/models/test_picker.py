@@ -94,7 +94,7 @@ def test_it_follows_the_server_and_says_nothing_twice(studio: Studio, folder: st
 
 
 def test_a_public_copy_offers_and_reads_its_own_model_only(tmp_path: Path, folder: str) -> None:
-    public = Studio.open(Settings(any_model=False, data_dir=tmp_path / "public"))
+    public = Studio.open(Settings(shared=True, data_dir=tmp_path / "public"))
     assert [ref for _, ref in picker.choices(public)] == [MODEL]
     painted = picker._painted(public, folder, None)
     assert "embedded model only" in painted[1]

@@ -1,0 +1,263 @@
+"""Who asks, what they may use, and when a copy forgets; without a server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gradio.context import LocalContext
+
+from rlkv.errors import UserError
+from rlkv.masks import HeadMask
+from storage.database import open_database
+from storage.errors import StorageError
+from storage.masks import Masks
+from storage.schema import MaskTable, VisitorTable
+from ui import visitor
+from ui.models.allowed import require_allowed
+from ui.models.picker import choices
+from ui.quotas import MOST_ADDRESSES, JobsStarted, Meter, ModelTime, Quotas
+from ui.retention import forget_daily
+from ui.starting import starting
+from ui.studio import Settings, Studio
+
+COOKIE = "c" * 40
+SMOL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def asked_by(
+    cookie: str = "", *, host: str = "203.0.113.5", session: str | None = None, **more: Any
+) -> Iterator[None]:
+    """As within an event."""
+    headers = {"cookie": f"a=b; {visitor.PLAIN}={cookie}", **more.pop("headers", {})}
+    raw = SimpleNamespace(headers=headers, client=SimpleNamespace(host=host))
+    request: Any = SimpleNamespace(request=raw, session_hash=session, username=None, **more)
+    token = LocalContext.request.set(request)
+    try:
+        yield
+    finally:
+        LocalContext.request.reset(token)
+
+
+def who(*given: Any, **more: Any) -> str:
+    with asked_by(*given, **more):
+        return visitor.visitor()
+
+
+# --- who asks -------------------------------------------------------------------------------
+
+
+def test_a_cookie_is_a_visitor_and_a_session_one_where_there_is_none() -> None:
+    assert who(COOKIE) == who(COOKIE, session="s") == who(COOKIE, host="203.0.113.6")
+    assert who(COOKIE) != who("d" * 40)
+    assert COOKIE not in who(COOKIE)
+    assert who("", session="s") == who("short", session="s") != who("", session="t")
+    assert who("", session=COOKIE) != who(COOKIE)
+
+
+def test_nobody_is_nobody_else() -> None:
+    assert LocalContext.request.get(None) is None
+    assert len({visitor.visitor() for _ in range(3)} | {who() for _ in range(3)}) == 6
+    assert visitor.address() == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("203.0.113.5", "203.0.113.5"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_an_address_is_a_home(host: str, address: str) -> None:
+    with asked_by(host=host):
+        assert visitor.address() == address
+
+
+# --- what is read from the environment ------------------------------------------------------
+
+
+def test_a_copy_is_shared_on_a_space_or_where_its_owner_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = Settings.from_environment()
+    assert (home.shared, home.may_train, home.limits) == (False, True, None)
+    monkeypatch.setenv("RLKV_SHARED", "1")
+    monkeypatch.setenv("RLKV_MODELS", f" {SMOL}, org/own ,{SMOL}")
+    monkeypatch.setenv("RLKV_VISITOR_MASKS", "7")
+    shared = Settings.from_environment()
+    assert (shared.shared, shared.may_train) == (True, False)
+    assert shared.models == (SMOL, "org/own")
+    assert shared.limits == Quotas(masks=7).limits
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("RLKV_VISITOR_CHATS", "many"),
+        ("RLKV_KEEP_DAYS", "-1"),
+        ("RLKV_MODELS", "/etc/passwd"),
+        ("RLKV_MODELS", "examples/masks"),
+    ],
+)
+def test_what_makes_no_sense_is_named(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLKV_SHARED", "1")
+    monkeypatch.setenv(name, text)
+    with pytest.raises(StorageError, match=name):
+        Settings.from_environment()
+
+
+def test_an_owner_offers_models_to_visitors(tmp_path: Path) -> None:
+    studio = Studio.open(Settings(shared=True, models=(SMOL, "org/own"), data_dir=tmp_path))
+    assert [ref for _, ref in choices(studio)] == ["tracer", SMOL, "org/own"]
+    require_allowed(studio, "org/own")
+    with pytest.raises(UserError, match=f"embedded model and {SMOL}, org/own"):
+        require_allowed(studio, "org/other")
+    studio.db.close()
+
+
+# --- what is used up ------------------------------------------------------------------------
+
+
+def test_what_was_used_frees_as_it_gets_old() -> None:
+    clock = Clock()
+    meter = Meter(10, 100, clock)
+    for amount in (4, 5):
+        meter.add("a", amount)
+        clock.now += 10
+    assert (meter.left("a"), meter.left("b"), meter.frees_in("a")) == (1, 10, 0)
+    meter.add("a", 3)  # what has begun is finished
+    assert (meter.left("a"), meter.frees_in("a")) == (0, 80)
+    clock.now += 80
+    assert (meter.left("a"), meter.frees_in("a")) == (2, 0)
+    clock.now += 100
+    assert meter.left("a") == 10
+
+
+def test_the_addresses_that_are_remembered_do_not_grow_for_ever() -> None:
+    meter = Meter(1, 100)
+    for number in range(MOST_ADDRESSES + 5):
+        meter.add(str(number), 1)
+    assert meter.left("0") == 1
+    assert meter.left(str(MOST_ADDRESSES)) == 0
+
+
+def test_model_time_is_counted_whatever_becomes_of_it() -> None:
+    clock = Clock()
+    used = ModelTime(60, clock)
+    used.require("a")
+
+    def fail_after(seconds: float) -> None:
+        with used.counted("a"):
+            clock.now += seconds
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after(90)
+    with pytest.raises(UserError, match=r"60 seconds an hour.* more in 60 minutes"):
+        used.require("a")
+    clock.now += 3000
+    with pytest.raises(UserError, match="more in 10 minutes"):
+        used.require("a")
+    clock.now += 601
+    used.require("a")
+
+
+def test_jobs_are_counted_by_address_only_where_one_was_started(tmp_path: Path) -> None:
+    quotas = Quotas(jobs_a_day=1, active_jobs=9)
+    studio = Studio.open(Settings(shared=True, quotas=quotas, data_dir=tmp_path))
+    with asked_by(COOKIE):
+        with pytest.raises(ZeroDivisionError), starting(studio, "tracer"):
+            raise ZeroDivisionError
+        with starting(studio, "tracer") as jobs:
+            jobs.create("train", {})
+    with asked_by("d" * 40):
+        with pytest.raises(UserError, match="1 jobs were started within a day"):
+            start(studio)
+        with pytest.raises(UserError, match="embedded model only"):
+            start(studio, "org/own")
+    with asked_by("d" * 40, host="203.0.113.6"):
+        start(studio)
+        assert len(studio.jobs.list()) == 1
+    studio.db.close()
+
+
+def start(studio: Studio, model: str = "tracer") -> None:
+    with starting(studio, model) as jobs:
+        jobs.create("train", {})
+
+
+def test_no_jobs_a_day_is_no_jobs() -> None:
+    with pytest.raises(UserError, match="0 jobs"):
+        JobsStarted(0).require("a")
+
+
+def test_at_home_there_are_no_limits_and_no_visitors(tmp_path: Path) -> None:
+    quotas = Quotas(masks=0, chats=0, active_jobs=0, jobs_a_day=0, model_seconds=0)
+    home = Studio.open(Settings(quotas=quotas, data_dir=tmp_path))
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=1, model="tracer")
+    with asked_by(COOKIE):
+        key = home.masks.save(mask.to_record()).id
+        home.chats.create("tracer", "c")
+        start(home, "org/any")
+        with home.lease("tracer") as (model, _):
+            assert model is not None
+    with asked_by("d" * 40):
+        assert home.masks.get(key).owner == ""
+        assert len(home.jobs.list()) == len(home.chats.list()) == 1
+    assert home.owner is None
+    home.db.close()
+
+
+# --- who was there, and what goes -----------------------------------------------------------
+
+
+def test_a_visit_keeps_what_a_visitor_has(tmp_path: Path) -> None:
+    studio = Studio.open(Settings(shared=True, data_dir=tmp_path))
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=1, model="tracer")
+    with asked_by(COOKIE):
+        studio.masks.save(mask.to_record())
+        fresh = Studio(studio.settings, studio.db)  # the app, started again on another day
+        fresh.masks.list()
+    with asked_by("d" * 40):
+        fresh.masks.list()
+    with studio.db.read() as session:
+        assert [row.id for row in session.query(VisitorTable)] == [who(COOKIE)]
+    studio.db.close()
+
+
+def test_old_data_goes_when_the_app_starts(tmp_path: Path) -> None:
+    db = open_database(tmp_path)
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=1, model="tracer").to_record()
+    kept = [Masks(db, owner).save(mask).id for owner in ("a" * 32, None)]
+    with db.write() as session:
+        for row in session.query(MaskTable):
+            row.created_at -= 3 * 86_400
+    ended = forget_daily(tmp_path, 2, visitors=True)
+    end = time.monotonic() + 20
+    while [row.id for row in Masks(db).list()] != kept[1:]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    ended.set()
+    for thread in threading.enumerate():
+        if thread.name == "retention":
+            thread.join(20)
+    db.close()

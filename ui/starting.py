@@ -1,0 +1,40 @@
+"""Starting a job: who may, and on what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rlkv.errors import UserError
+from storage.jobs import Jobs
+from ui import visitor
+from ui.models.allowed import require_allowed
+from ui.studio import Studio
+
+
+@contextmanager
+def starting(studio: Studio, model: str, **elsewhere: str) -> Iterator[Jobs]:
+    """The jobs to put a new one into. Used by each action: a hidden button stops no request.
+
+    Args:
+        model: what the job runs.
+        elsewhere: by name, settings that send something from this machine to another.
+
+    Raises:
+        UserError: where that is not allowed, or the visitor has started as many as they may.
+    """
+    studio.require_training()
+    require_allowed(studio, model)
+    if not studio.settings.shared:
+        yield studio.jobs
+        return
+    for name, value in elsewhere.items():
+        if value not in ("here", "none"):
+            raise UserError(
+                f"{name} can't be '{value}' here: on this public copy jobs run on its own machine "
+                "and report to nobody."
+            )
+    where = visitor.address()
+    studio.jobs_started.require(where)
+    yield studio.jobs
+    studio.jobs_started.add(where, 1)
