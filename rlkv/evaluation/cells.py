@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,8 @@ class Cell:
     """What is kept; for methods that drop tokens: whose bytes they may use."""
     sparsity: float
     """As asked for: the share of KV heads compressed."""
-    cache: Literal["heads", "h2o", "rkv"] = "heads"
+    cache: str = "heads"
+    """"heads" for a cache split by heads, else the method whose cache drops tokens."""
     top: bool = False
     """The top of the ranking is compressed instead of its bottom."""
 
@@ -116,12 +117,10 @@ def _references(
 
 def _droppers(config: EvalConfig, full: HeadMask, sparsity: float) -> Iterator[Cell]:
     budget = full.at_sparsity(sparsity)  # which heads does not matter, only how many
-    if "h2o" in config.methods:
-        title = METHODS["h2o"].title
-        yield Cell(f"h2o@{sparsity:g}", "h2o", title, "h2o", budget, sparsity, "h2o")
-    if "rkv" in config.methods:
-        title = METHODS["rkv"].title
-        yield Cell(f"rkv@{sparsity:g}", "rkv", title, "rkv", budget, sparsity, "rkv")
+    for key in config.methods:
+        method = METHODS[key]
+        if method.family == "dropping":
+            yield Cell(f"{key}@{sparsity:g}", key, method.title, key, budget, sparsity, key)
 
 
 def _tops(
@@ -153,9 +152,9 @@ def _within_one(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 def how_many(config: EvalConfig) -> int:
     """Points that `cells` will list, known before any ranking is made."""
     chosen = set(config.methods)
-    ranked = len(chosen & {"duo", "far", "reward_gradient"})
+    ranked = sum(METHODS[key].ranks_the_model for key in chosen)
     ranked += len(config.masks) if "learned" in chosen else 0
-    each = ranked + len(chosen & {"h2o", "rkv"})
+    each = ranked + sum(METHODS[key].family == "dropping" for key in chosen)
     each += config.random_seeds if "random" in chosen else 0
     each += 1 if "inverse" in chosen and config.masks else 0
     tops = len(TOP_SPARSITIES) * ranked if config.top else 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 Family = Literal["ranking", "reference", "dropping"]
 
@@ -18,6 +19,20 @@ class Method:
     family: Family
     """A ranking of heads; a reference that ranks by chance or not at all; or dropping of tokens in
     every head."""
+    home: str = ""
+    """What makes it, as `module:name`: for a ranking a function (`rlkv.evaluation.ranking.Maker`),
+    for dropping a cache class, which is called with the model and the mask whose bytes it may use.
+    Empty for learned masks, references, and rankings of `rlkv.explore.rankings`."""
+
+    @property
+    def ranks_the_model(self) -> bool:
+        """Whether it is a ranking that has to be made on the model first."""
+        return self.family == "ranking" and self.key != "learned"
+
+    def load(self) -> Any:
+        """What `home` names; imported only now."""
+        module, _, name = self.home.partition(":")
+        return getattr(import_module(module), name)
 
 
 METHODS: dict[str, Method] = {
@@ -37,6 +52,7 @@ METHODS: dict[str, Method] = {
             "DuoAttention",
             "Gates distilled on finding passkeys in long texts (arXiv 2410.10819).",
             "ranking",
+            "rlkv.evaluation.ranking:duo",
         ),
         Method(
             "far",
@@ -56,6 +72,7 @@ METHODS: dict[str, Method] = {
             "Every head drops tokens with little attention so far (arXiv 2306.14048), at equal "
             "KV bytes.",
             "dropping",
+            "rlkv.baselines.h2o:H2OCache",
         ),
         Method(
             "rkv",
@@ -63,6 +80,7 @@ METHODS: dict[str, Method] = {
             "Every head drops unimportant and redundant tokens (arXiv 2505.24133), at equal KV "
             "bytes.",
             "dropping",
+            "rlkv.baselines.rkv:RKVCache",
         ),
     )
 }

@@ -38,7 +38,7 @@ def rankings(
         Stopped: if the observer wants an end.
         UserError: if a ranking can't be made on this task or model.
     """
-    wanted = [key for key in config.methods if key == "duo" or key in RANKINGS]
+    wanted = [key for key in config.methods if METHODS[key].ranks_the_model]
     found: dict[str, Scores] = {}
     for done, key in enumerate(wanted):
         path = folder / f"ranking-{key}.npy"
@@ -47,13 +47,14 @@ def rankings(
             continue
         observer.phase("ranking", done, len(wanted))
         observer.event(f"Ranking the heads: {METHODS[key].title}")
-        make = _duo if key == "duo" else _probed(key)
+        make: Maker = METHODS[key].load() if METHODS[key].home else _probed(key)
         found[key] = make(model, tokenizer, config, observer)
         _save(path, found[key])
     return found
 
 
 Maker = Callable[[PreTrainedModel, PreTrainedTokenizerBase, EvalConfig, EvalObserver], Scores]
+"""Ranks the heads of a model, `[layers, kv_heads]`, higher for heads that have to stay."""
 
 
 def _probed(key: str) -> Maker:
@@ -73,12 +74,13 @@ def _probed(key: str) -> Maker:
     return make
 
 
-def _duo(
+def duo(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     config: EvalConfig,
     observer: EvalObserver,
 ) -> Scores:
+    """DuoAttention's gates, trained on this model with the window to come."""
     from rlkv.baselines.duo import DuoStep, duo_scores
 
     settings = duo_settings(model, config)

@@ -17,6 +17,7 @@ from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
 from rlkv.evaluation.cells import Cell, cells
 from rlkv.evaluation.config import EvalConfig
+from rlkv.evaluation.methods import METHODS
 from rlkv.evaluation.ranking import rankings
 from rlkv.evaluation.samples import EvalObserver, Place, Sample, verdict
 from rlkv.explore.stopping import Stopped
@@ -155,14 +156,9 @@ class Asking:
 
 def new_cache(model: PreTrainedModel, cell: Cell) -> Callable[[], Cache]:
     """Makes caches for one cell."""
-    if cell.cache == "h2o":
-        from rlkv.baselines.h2o import H2OCache
-
-        return lambda: H2OCache(model, cell.mask)
-    if cell.cache == "rkv":
-        from rlkv.baselines.rkv import RKVCache
-
-        return lambda: RKVCache(model, cell.mask)
+    if cell.cache != "heads":
+        kind = METHODS[cell.cache].load()
+        return lambda: kind(model, cell.mask)
     return lambda: SplitHeadCache(model, cell.mask)
 
 

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from rlkv.errors import UserError
 from rlkv.tasks.base import Problem, Split, Task
 
-TASKS = {
-    "tracing": "Variable tracing with the embedded model",
-    "recall": "One value out of many pairs given far above",
-    "repeat": "A list of words, all of them and in order",
-    "gym:chain_sum": "Sums and differences of several numbers",
-    "gym:basic_arithmetic": "Arithmetic with brackets",
-    "gym:gsm_symbolic": "Word problems in the manner of GSM8K, generated",
-    "gym:simple_equations": "Linear equations in one unknown",
-    "gym:leg_counting": "How many legs so many animals have",
-    "gym:base_conversion": "Numbers from one base to another",
-    "gym:letter_counting": "How often a letter occurs",
-    "gym:number_sorting": "Sorting numbers",
-    "gym:word_sorting": "Sorting words",
-    "gym:word_sequence_reversal": "A list of words backwards",
-    "gym:spell_backward": "A word backwards",
-    "gym:family_relationships": "Who is whose aunt",
-    "gym:knights_knaves": "Who always lies and who never does",
-    "gym:syllogism": "Whether a conclusion follows",
-    "gym:needle_haystack": "One fact among many",
-    "gym:path_star": "The one way through a star of paths",
-    "gsm8k": "Word problems of primary school",
-    "math-500": "500 problems of mathematics competitions, for measuring only",
-    "aime24": "30 problems of AIME 2024, for measuring only",
-    "deepscaler": "40,000 problems of mathematics competitions",
-    "mbpp": "Small Python programs, run in a sandbox (off unless RLKV_ALLOW_CODE=1)",
+_LISTED = {
+    # name: (what it is, module:class of this folder; for several of one kind module:table)
+    "tracing": ("Variable tracing with the embedded model", "tracing:Tracing"),
+    "recall": ("One value out of many pairs given far above", "recall:Recall"),
+    "repeat": ("A list of words, all of them and in order", "repeat:Repeat"),
+    "gym:chain_sum": ("Sums and differences of several numbers", "gym:Gym"),
+    "gym:basic_arithmetic": ("Arithmetic with brackets", "gym:Gym"),
+    "gym:gsm_symbolic": ("Word problems in the manner of GSM8K, generated", "gym:Gym"),
+    "gym:simple_equations": ("Linear equations in one unknown", "gym:Gym"),
+    "gym:leg_counting": ("How many legs so many animals have", "gym:Gym"),
+    "gym:base_conversion": ("Numbers from one base to another", "gym:Gym"),
+    "gym:letter_counting": ("How often a letter occurs", "gym:Gym"),
+    "gym:number_sorting": ("Sorting numbers", "gym:Gym"),
+    "gym:word_sorting": ("Sorting words", "gym:Gym"),
+    "gym:word_sequence_reversal": ("A list of words backwards", "gym:Gym"),
+    "gym:spell_backward": ("A word backwards", "gym:Gym"),
+    "gym:family_relationships": ("Who is whose aunt", "gym:Gym"),
+    "gym:knights_knaves": ("Who always lies and who never does", "gym:Gym"),
+    "gym:syllogism": ("Whether a conclusion follows", "gym:Gym"),
+    "gym:needle_haystack": ("One fact among many", "gym:Gym"),
+    "gym:path_star": ("The one way through a star of paths", "gym:Gym"),
+    "gsm8k": ("Word problems of primary school", "maths_sets:SETS"),
+    "math-500": ("500 problems of mathematics competitions, for measuring only", "maths_sets:SETS"),
+    "aime24": ("30 problems of AIME 2024, for measuring only", "maths_sets:SETS"),
+    "deepscaler": ("40,000 problems of mathematics competitions", "maths_sets:SETS"),
+    "mbpp": (
+        "Small Python programs, run in a sandbox (off unless RLKV_ALLOW_CODE=1)",
+        "mbpp:Mbpp",
+    ),
 }
+
+TASKS = {name: what for name, (what, _) in _LISTED.items()}
 """Names and one line each. Besides these there are `gym:NAME` for the other data sets of
 reasoning-gym, and `jsonl:PATH` for a file of one's own."""
 
@@ -65,25 +74,9 @@ def get_task(name: str) -> Task:
 
 
 def _build(name: str) -> Task:
-    if name == "tracing":
-        from rlkv.tasks.tracing import Tracing
-
-        return Tracing()
-    if name == "recall":
-        from rlkv.tasks.recall import Recall
-
-        return Recall()
-    if name == "repeat":
-        from rlkv.tasks.repeat import Repeat
-
-        return Repeat()
-    if name == "mbpp":
-        from rlkv.tasks.mbpp import Mbpp
-
-        return Mbpp()
-    from rlkv.tasks.maths_sets import SETS
-
-    return SETS[name]
+    module, _, attribute = _LISTED[name][1].partition(":")
+    home = getattr(import_module(f"rlkv.tasks.{module}"), attribute)
+    return cast(Task, home[name] if isinstance(home, Mapping) else home())
 
 
 __all__ = ["TASKS", "Problem", "Split", "Task", "get_task"]

@@ -17,6 +17,17 @@ ADD = {
 
 NAMES = (*TASKS, "jsonl")
 
+FINAL = {
+    "tracing": "{}",
+    "recall": "The partner is {}.",
+    "repeat": "Here they are: {}",
+    "mbpp": "A program:\n```python\ndef add(x):\n    return x + {}\n```",
+    "gym": "So <answer>{}</answer>",
+}
+"""A final part that states an answer; tasks that are not here are asked for `\\boxed{}`."""
+NAME_IS_DIGIT = {"tracing"}
+"""Tasks whose answers are like `k=6`."""
+
 
 def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,17 +94,8 @@ class Case:
         return self.wrong() + "\n" + self.right()
 
     def _final(self, answer: str) -> str:
-        if self.name == "tracing":
-            return answer
-        if self.name == "recall":
-            return f"The partner is {answer}."
-        if self.name == "repeat":
-            return f"Here they are: {answer}"
-        if self.name == "mbpp":
-            return f"A program:\n```python\ndef add(x):\n    return x + {answer}\n```"
-        if self.name.startswith("gym:"):
-            return f"So <answer>{answer}</answer>"
-        return f"So it is $\\boxed{{{answer}}}$."
+        kind = "gym" if self.name.startswith("gym:") else self.name
+        return FINAL.get(kind, "So it is $\\boxed{{{}}}$.").format(answer)
 
     def _answer(self) -> str:
         if self.name == "mbpp":
@@ -104,7 +106,7 @@ class Case:
 
     def _other(self) -> str:
         right = self._answer()
-        if self.name == "tracing":
+        if self.name in NAME_IS_DIGIT:
             return f"{right[:-1]}{(int(right[-1]) + 1) % 10}"
         if self.name == "recall":
             return next(word for word in VALUES if word != right)

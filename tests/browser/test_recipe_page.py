@@ -1,0 +1,55 @@
+"""The page of docs/extending.md, in an app that was extended as written there."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from rlkv.masks import HeadMask
+from tests.browser.conftest import Server, Watch
+from tests.recipes import ROOT, follow
+
+pytestmark = pytest.mark.browser
+
+
+class Extended(Server):
+    """The app of another folder than this repository."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.source = source
+        super().__init__(folder)
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, cwd=self.source, env=self.environment)
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    source = tmp_path_factory.mktemp("copy")
+    follow(source)
+    server = Extended(source, tmp_path_factory.mktemp("data"))
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.close()
+
+
+def test_the_page_is_in_the_bar_and_answers(browser: Browser, extended: str, watch: Watch) -> None:
+    context = browser.new_context(base_url=extended)
+    context.on("page", watch.attach)
+    page = context.new_page()
+    page.goto("/stories")
+    page.get_by_label("Pages").get_by_role("link", name="Layers").click()
+    shipped = HeadMask.load(ROOT / "examples" / "masks" / "tracer")
+    lines = page.locator("#layers-kept li")
+    expect(lines).to_have_text([f"Layer {i}: {n} kept" for i, n in enumerate(shipped.kept.sum(1))])
+    page.locator("#layers-mask input").click()
+    page.get_by_role("option").filter(has_text="SmolLM2").first.click()
+    expect(lines).to_have_count(30)
+    context.close()
+    assert (watch.outside, watch.errors) == ([], [])
