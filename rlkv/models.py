@@ -176,8 +176,9 @@ def load_model(
             weights: dict[str, Any] = {"use_safetensors": True}
             if "gguf_file" in options:
                 weights = {"quantization_config": GgufConfig(dequantize=True)}
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **options)
-            tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+            native = {"trust_remote_code": False, **options}  # unset would ask in the terminal
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **native)
+            tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **native)
         except (OSError, ValueError) as error:
             raise UserError(f"'{ref}' can't be loaded: {_first_line(error)}") from error
     model.name_or_path = ref
@@ -279,7 +280,7 @@ def _read_config(ref: str) -> PreTrainedConfig:
         return AutoConfig.for_model(family, **sizes)
     source, options = _source(ref)
     try:
-        return AutoConfig.from_pretrained(source, **options)
+        return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json and "

@@ -21,12 +21,13 @@ from ui.studio import Studio
 from ui.units import NOT_YET, duration, percent
 
 
-def nothing() -> list[Any]:
+def nothing(studio: Studio) -> list[Any]:
     """The live parts before any job."""
-    empty = (
-        '<div class="blank">Press Start: the picture forms here, step by step, and every number '
-        "is kept.</div>"
-    )
+    if studio.settings.may_train:
+        words = "Press Start: the picture forms here, step by step, and every number is kept."
+    else:
+        words = "Where training is on, the picture forms here, step by step."
+    empty = f'<div class="blank">{words}</div>'
     hidden = gr.update(visible=False)
     return [
         empty, _gates_picture(None, MODEL), training_curves({}, 150), "",

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 
 from rlkv.errors import UserError
 from storage.jobs import Jobs
-from ui import visitor
+from ui import space, visitor
 from ui.models.allowed import require_allowed
 from ui.studio import Studio
+
+
+def switched_off(what: str) -> str:
+    """HTML for the pages that start jobs, where nobody may: what a visitor can do instead."""
+    here = space.here()
+    copy = f', or <a href="{escape(here.duplicate)}">duplicate this Space</a>' if here else ""
+    return (
+        f'<p class="warn">{escape(what)} is switched off on this public copy. Run the app on your '
+        f"own machine{copy}; its owner switches it on with <code>RLKV_ALLOW_TRAINING=1</code>.</p>"
+    )
 
 
 @contextmanager

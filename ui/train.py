@@ -30,7 +30,7 @@ from ui.job_files import JobFiles, job_files, wire_files
 from ui.job_form import NAMES, JobForm, filled, job_form, wire_form
 from ui.job_page import SHOW_FORM, SHOW_JOB, Seen, chosen, default_job, request_key, wire_job
 from ui.messages import told
-from ui.starting import starting
+from ui.starting import starting, switched_off
 from ui.studio import Studio
 
 KIND = "train"
@@ -75,7 +75,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
         "A job runs by itself: close this page if you like.",
     )
     if not studio.settings.may_train:
-        html('<p class="warn">Training is switched off on this public copy.</p>')
+        html(switched_off("Training"))
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             with gr.Column(elem_classes="card"):
@@ -175,5 +175,5 @@ def _paint(studio: Studio, job_id: str | None, seen: Seen | None) -> list[Any]:
     if same_job:
         return [*head, *[gr.skip()] * (LIVE - 2)]
     if job_id is None:
-        return [*head, *job_view.nothing()]
+        return [*head, *job_view.nothing(studio)]
     return [*head, *job_view.live(studio, studio.jobs.get(job_id))]

@@ -23,5 +23,6 @@ def doctor(options: argparse.Namespace) -> Result:
         say(f"{'ok ' if check.ok else 'BAD'}  {check.name}: {check.detail}")
         if check.advice:
             say(f"     {check.advice}")
-    bad = not all(check.ok for check in checks)
-    return {"ok": not bad, "checks": [asdict(c) for c in checks], "exit_code": int(bad)}
+    bad = [check.name for check in checks if not check.ok]
+    say(f"To do: {', '.join(bad)}." if bad else "Ready.")
+    return {"ok": not bad, "checks": [asdict(c) for c in checks], "exit_code": int(bool(bad))}

@@ -6,7 +6,6 @@ Every page fails its test if a request leaves this machine or the console shows 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,12 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 START_SECONDS = 60
 expect.set_options(timeout=15_000)  # two browsers share two cores with two apps
 LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
@@ -85,18 +81,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
     finally:
         server.close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs Chromium for the browser tests")
-        pytest.skip("no Chromium on this machine: install it to run the browser tests")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(args=["--no-sandbox"], executable_path=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 class Watch:

@@ -16,6 +16,7 @@ from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
 from storage.samples import Samples
 from tests.browser.conftest import Server
+from tests.holding import holding
 from tests.rlkv.evaluation.stage import small
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -135,8 +136,7 @@ def test_mistakes_are_told_and_settings_come_back(page: Page, db: Database, meas
 
 
 def test_a_running_one_shows_no_unfinished_points(page: Page, db: Database) -> None:
-    job = create_evaluation(small(seed=9), db, claimed_by=os.getpid())
-    try:
+    with holding(db, create_evaluation(small(seed=9), db, claimed_by=os.getpid())) as job:
         samples = Samples(db)
         source = Jobs(db).list(kind="eval")[-1]
         cells = [(cell.key, cell.info) for cell in samples.cells(source.id)]
@@ -150,8 +150,6 @@ def test_a_running_one_shows_no_unfinished_points(page: Page, db: Database) -> N
         expect(page.locator("[data-figure=near-lossless]")).to_contain_text("–")  # noqa: RUF001
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") == 390
-    finally:
-        Jobs(db).finish(job.id, "cancelled")
 
 
 def test_before_anything_ran_there_are_recorded_curves(page: Page) -> None:

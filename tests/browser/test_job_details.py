@@ -16,6 +16,7 @@ from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
 from storage.metrics import Metrics
 from tests.browser.conftest import Server
+from tests.holding import holding
 from tests.rlkv.test_training import SMALL
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -31,9 +32,8 @@ def db(server: Server) -> Iterator[Database]:
 @pytest.fixture
 def held(db: Database) -> Iterator[Job]:
     """A job that this process holds, so that it stands still where a test puts it."""
-    job = create(make_config({"seed": 31}), db, claimed_by=os.getpid())
-    yield job
-    Jobs(db).finish(job.id, "cancelled")
+    with holding(db, create(make_config({"seed": 31}), db, claimed_by=os.getpid())) as job:
+        yield job
 
 
 def test_the_phases_follow_the_job(page: Page, db: Database, held: Job) -> None:

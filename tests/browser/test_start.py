@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -69,6 +70,9 @@ def test_a_public_copy_refuses_to_train_even_when_the_button_is_forced(
     page.goto(f"{space.url}/train")
     button = page.get_by_role("button", name="Start", exact=True)
     expect(button).to_be_disabled()
+    link = page.locator(".warn").get_by_role("link", name="duplicate this Space")
+    expect(link).to_have_attribute("href", re.compile("duplicate=true$"))
+    expect(page.locator("#live")).not_to_contain_text("Press Start")
     page.evaluate("document.querySelector('#start').disabled = false")
     button.click()
     expect(page.locator(".toast-body")).to_contain_text("Training is switched off")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import browser as browser
 from tests.browser.conftest import free_port
 from tests.space.stage import Space, world
 

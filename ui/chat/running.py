@@ -252,7 +252,7 @@ class Runs:
     def _forget(self) -> None:
         now = time.monotonic()
         for token, run in list(self._runs.items()):
-            if run.ended_at is not None and now - run.ended_at > FORGET_SECONDS:
+            if run.ended_at is not None and (run.left or now - run.ended_at > FORGET_SECONDS):
                 del self._runs[token]
 
 

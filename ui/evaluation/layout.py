@@ -13,6 +13,7 @@ from ui.components.job_list import job_list_view
 from ui.evaluation.answers import FILTERS
 from ui.evaluation.files import EvalFiles, eval_files
 from ui.evaluation.form import EvalForm, eval_form
+from ui.starting import switched_off
 from ui.studio import Studio
 
 _CELLS = """
@@ -91,7 +92,7 @@ def lay_out(studio: Studio) -> Page:
         "every sparsity. Each answer is kept, and can be read.",
     )
     if not may_start:
-        html('<p class="warn">Starting jobs is switched off on this public copy.</p>')
+        html(switched_off("Starting jobs"))
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             with gr.Column(elem_classes="card"):
