@@ -10,7 +10,14 @@ setup(
     packages=[*find_packages(include=["rlkv*", "storage*", "ui*"]), "rlkv.examples"],
     package_dir={"rlkv.examples": "examples"},
     package_data={
-        "rlkv.examples": ["*.json", "models/*/*", "masks/*/*", "stories/*", "chats/*"],
+        "rlkv.examples": [
+            "*.json",
+            "models/*/*",
+            "masks/*/*",
+            "stories/*",
+            "chats/*",
+            "notebooks/*",
+        ],
         "ui": ["static/*"],
     },
 )

@@ -46,9 +46,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        return
+    slow = config.getoption("--slow")
     skip = pytest.mark.skip(reason="slow: run with --slow")
+    longest: dict[Path, float] = {}
     for item in items:
-        if "slow" in item.keywords:
+        if "slow" in item.keywords and not slow:
             item.add_marker(skip)
+            continue
+        mark = item.get_closest_marker("timeout")
+        patience = float(mark.args[0]) if mark and mark.args else 0.0
+        longest[item.path] = max(longest.get(item.path, 0.0), patience)
+    # Files with the most patience first: begun last, they would run alone beside an idle core.
+    items.sort(key=lambda item: -longest.get(item.path, 0.0))

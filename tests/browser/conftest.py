@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -111,17 +112,24 @@ def watch() -> Watch:
     return Watch()
 
 
-@pytest.fixture
-def context(browser: Browser, server: Server, watch: Watch) -> Iterator[BrowserContext]:
-    context = browser.new_context(
-        base_url=server.url, viewport={"width": 1440, "height": 900}, accept_downloads=True
-    )
-    context.set_default_timeout(20_000)
+@contextmanager
+def watched(
+    browser: Browser, url: str, watch: Watch, *, width: int = 1440, patience_ms: int = 20_000
+) -> Iterator[BrowserContext]:
+    """A visitor's browser; fails at the end if a page did what it must not."""
+    context = browser.new_context(base_url=url, viewport={"width": width, "height": 900})
+    context.set_default_timeout(patience_ms)
     context.on("page", watch.attach)
     yield context
     context.close()
     assert watch.outside == []
     assert watch.errors == []
+
+
+@pytest.fixture
+def context(browser: Browser, server: Server, watch: Watch) -> Iterator[BrowserContext]:
+    with watched(browser, server.url, watch) as context:
+        yield context
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.browser.conftest import Watch
+from tests.browser.conftest import Watch, watched
 from tests.browser.gallery import serve
 
 pytestmark = pytest.mark.browser
@@ -25,13 +25,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def visitor(browser: Browser, address: str, watch: Watch) -> Iterator[BrowserContext]:
-    context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(60_000)
-    context.on("page", watch.attach)
-    yield context
-    context.close()
-    assert watch.outside == []
-    assert watch.errors == []
+    with watched(browser, address, watch, patience_ms=60_000) as context:
+        yield context
 
 
 @pytest.fixture

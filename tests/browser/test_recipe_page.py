@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from rlkv.masks import HeadMask
-from tests.browser.conftest import Server, Watch
+from tests.browser.conftest import Server, Watch, watched
 from tests.recipes import ROOT, follow
 
 pytestmark = pytest.mark.browser
@@ -40,16 +40,14 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_the_page_is_in_the_bar_and_answers(browser: Browser, extended: str, watch: Watch) -> None:
-    context = browser.new_context(base_url=extended)
-    context.on("page", watch.attach)
-    page = context.new_page()
-    page.goto("/stories")
-    page.get_by_label("Pages").get_by_role("link", name="Layers").click()
     shipped = HeadMask.load(ROOT / "examples" / "masks" / "tracer")
-    lines = page.locator("#layers-kept li")
-    expect(lines).to_have_text([f"Layer {i}: {n} kept" for i, n in enumerate(shipped.kept.sum(1))])
-    page.locator("#layers-mask input").click()
-    page.get_by_role("option").filter(has_text="SmolLM2").first.click()
-    expect(lines).to_have_count(30)
-    context.close()
-    assert (watch.outside, watch.errors) == ([], [])
+    counts = [f"Layer {i}: {n} kept" for i, n in enumerate(shipped.kept.sum(1))]
+    with watched(browser, extended, watch) as context:
+        page = context.new_page()
+        page.goto("/stories")
+        page.get_by_label("Pages").get_by_role("link", name="Layers").click()
+        lines = page.locator("#layers-kept li")
+        expect(lines).to_have_text(counts)
+        page.locator("#layers-mask input").click()
+        page.get_by_role("option").filter(has_text="SmolLM2").first.click()
+        expect(lines).to_have_count(30)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import Watch
+from tests.browser.conftest import Watch, watched
 from tests.browser.gallery import HOSTILE, LONG, QUERY, STEPS, TEXT, WINDOW, pattern, serve
 
 pytestmark = pytest.mark.browser
@@ -26,13 +26,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def visitor(browser: Browser, address: str, watch: Watch) -> Iterator[BrowserContext]:
-    context = browser.new_context(base_url=address, viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(20_000)
-    context.on("page", watch.attach)
-    yield context
-    context.close()
-    assert watch.outside == []
-    assert watch.errors == []
+    with watched(browser, address, watch, width=1200) as context:
+        yield context
 
 
 @pytest.fixture

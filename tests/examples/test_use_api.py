@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+
+from tests.apart import run_apart
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 90
@@ -110,7 +111,7 @@ def test_the_endpoints_are_tools_of_the_mcp_server(app: str) -> None:
         assert refused.isError
         return tools, answered.content[0].text, refused.content[0].text  # type: ignore[union-attr]
 
-    tools, answer, refusal = asyncio.run(asked())
+    tools, answer, refusal = run_apart(asked())
     page = (ROOT / "docs" / "api.md").read_text()
     assert tools == re.findall(r"^### `/(\w+)`$", page, re.MULTILINE)
     assert answer.count("</think>c=7") == 2

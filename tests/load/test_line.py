@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
 
+from tests.apart import run_apart
 from tests.load.session import Session
 from tests.load.stage import started
 
@@ -29,7 +30,9 @@ def test_scripts_count_in_the_line(tmp_path: Path) -> None:
         return places
 
     with started(tmp_path) as server:
-        places = asyncio.run(ask(server.url))
-    assert places
-    assert max(places) in (1, 2)
-    assert places == sorted(places, reverse=True)
+        places = run_apart(ask(server.url))
+    # Before its own event has joined the line, there is nobody before it.
+    counted = list(dropwhile(lambda place: place == 0, places))
+    assert counted
+    assert max(counted) in (1, 2)
+    assert counted == sorted(counted, reverse=True)

@@ -14,6 +14,7 @@ from statistics import mean
 import psutil
 import pytest
 
+from tests.apart import run_apart
 from tests.load.session import Session
 from tests.load.stage import started
 
@@ -55,7 +56,7 @@ def test_memory_stays_flat_over_chats_that_are_left(tmp_path: Path) -> None:
 
     with started(tmp_path) as server:
         assert server.app is not None
-        used = asyncio.run(chats(server.url, psutil.Process(server.app.pid)))
+        used = run_apart(chats(server.url, psutil.Process(server.app.pid)))
     quarter = CHATS // 4
     third, last = mean(used[2 * quarter : 3 * quarter]), mean(used[3 * quarter :])
     marks = [round(one / 1e6) for one in used[:: max(1, CHATS // 10)]]

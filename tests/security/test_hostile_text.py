@@ -18,7 +18,7 @@ from storage.jobs import Jobs
 from storage.masks import Masks
 from storage.metrics import Metrics
 from tests.browser.chat import COMPRESSED, READY_MS, ended, open_chat
-from tests.browser.conftest import Server, Watch
+from tests.browser.conftest import Server, Watch, watched
 from tests.holding import holding
 from tests.rlkv.dialogue.tokenisers import byte_level
 from tests.rlkv.evaluation.stage import small
@@ -44,21 +44,16 @@ INJECTED = (
 
 @pytest.fixture
 def context(browser: Browser, app: Server, watch: Watch) -> Iterator[BrowserContext]:
-    context = browser.new_context(base_url=app.url, viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(20_000)
     dialogs: list[str] = []
 
     def closed(dialog: Dialog) -> None:
         dialogs.append(dialog.message)
         dialog.dismiss()
 
-    context.on("dialog", closed)
-    context.on("page", watch.attach)
-    yield context
-    context.close()
+    with watched(browser, app.url, watch) as context:
+        context.on("dialog", closed)
+        yield context
     assert dialogs == []
-    assert watch.outside == []
-    assert watch.errors == []
 
 
 @pytest.fixture

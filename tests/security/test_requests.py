@@ -44,7 +44,8 @@ def db(app: Server) -> Iterator[Database]:
 
 
 def alive(client: httpx.Client) -> bool:
-    return client.get("/").status_code == 200
+    # Not over a connection that the server may have hung up.
+    return httpx.get(str(client.base_url), timeout=60).status_code == 200
 
 
 # --- files ----------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from storage.database import open_database
 from storage.jobs import Jobs
 from storage.launching import ROOT
+from tests.apart import run_apart
 from tests.load.session import Session
 from tests.load.stage import started
 from tests.processes.killing import SMALL
@@ -57,7 +57,7 @@ def test_nothing_that_is_kept_holds_a_secret(
                 page.set("slowly", False)
                 await page.chat("c=7; b=6; e:c-b; k:c-e; ?k")
 
-        asyncio.run(chat())
+        run_apart(chat())
         db = open_database(data)
         wait_for(lambda: bool(Jobs(db).list(1)), 30)
         (job,) = Jobs(db).list(1)

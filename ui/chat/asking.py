@@ -50,13 +50,7 @@ class Asking:
         Raises:
             UserError: saying what can't be.
         """
-        settings = self._settings(fields)
-        before, asked = self._at(screen, data)
-        plan = Plan(
-            settings, self._question(data.get("text"), settings.model), screen.chat, asked.parent,
-            earlier=transcript.earlier(before),
-        )  # fmt: skip
-        return self._begin(plan, session)
+        return self._instead(screen, data, fields, session, repeat=False)
 
     def again(
         self, screen: Screen, data: dict[str, Any], fields: Sequence[Any], session: str
@@ -66,11 +60,23 @@ class Asking:
         Raises:
             UserError: saying what can't be.
         """
+        return self._instead(screen, data, fields, session, repeat=True)
+
+    def _instead(
+        self,
+        screen: Screen,
+        data: dict[str, Any],
+        fields: Sequence[Any],
+        session: str,
+        *,
+        repeat: bool,
+    ) -> Run:
         settings = self._settings(fields)
         before, asked = self._at(screen, data)
+        text = asked.text if repeat else data.get("text")
         plan = Plan(
-            settings, self._question(asked.text, settings.model), screen.chat, asked.parent,
-            asked.id, earlier=transcript.earlier(before),
+            settings, self._question(text, settings.model), screen.chat, asked.parent,
+            asked.id if repeat else None, earlier=transcript.earlier(before),
         )  # fmt: skip
         return self._begin(plan, session)
 
