@@ -10,11 +10,11 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
 from storage.database import Database
+from storage.limits import DAY_S
 from storage.owners import PUBLIC
 from storage.schema import ChatTable, JobTable, MaskTable, VisitorTable, VoteTable
 from storage.transitions import TERMINAL
 
-DAY_S = 86_400.0
 _OWNED: tuple[tuple[Any, Any], ...] = (
     (JobTable, func.max(JobTable.created_at, func.coalesce(JobTable.ended_at, 0))),
     (MaskTable, MaskTable.created_at),

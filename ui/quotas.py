@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from rlkv.errors import UserError
 from storage.errors import StorageError
-from storage.limits import AT_HOME, Limits
+from storage.limits import AT_HOME, DAY_S, Limits
 
 VARIABLES = {
     "masks": "RLKV_VISITOR_MASKS",
@@ -26,7 +26,7 @@ VARIABLES = {
 }
 """Where the owner of a copy says otherwise."""
 LARGEST = 10**9
-HOUR_S, DAY_S = 3600.0, 86_400.0
+HOUR_S = 3600.0
 LONGEST_ANSWER, LONGEST_CONTEXT = 32_768, 10**9
 """Tokens, where there are no quotas."""
 MOST_ADDRESSES = 10_000

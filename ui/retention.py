@@ -9,7 +9,8 @@ from pathlib import Path
 
 from storage.database import Database, open_database
 from storage.errors import StorageError
-from storage.retention import DAY_S, Retention
+from storage.limits import DAY_S
+from storage.retention import Retention
 
 MOST = 10_000
 """Visitors remembered at once as seen today."""

@@ -147,20 +147,20 @@ class Job:
         """Trains the gates; returns the step reached and notes for the mask."""
         config, observer = self.config, self.observer
         start = self._start()
+        done = start[1] if start else 0
         if ranks.any_rank(observer.should_stop()):
             if start:
                 checkpoint.load_gates(gates, start[0])
-            return (start[1] if start else 0), {}
+            return done, {}
         trainer = self._trainer(gates, [s.problem for s in pool])
+        observer.resumed(done)  # what an attempt told of later steps is taken back
         if start:
-            observer.resumed(start[1])
-            observer.event(f"Resuming after step {start[1]}")
+            observer.event(f"Resuming after step {done}")
         else:
-            observer.resumed(0)  # what an attempt told that left no checkpoint is taken back
             shared = f" on {ranks.world()} processes" if ranks.world() > 1 else ""
             count = gates.values.numel()
             observer.event(f"Training {count} gates for {config.steps} steps{shared}")
-        observer.phase("training", start[1] if start else 0, config.steps)
+        observer.phase("training", done, config.steps)
         trainer.train(resume_from_checkpoint=str(start[0]) if start else None)
         gap = trainer.largest_gap
         observer.event(

@@ -8,8 +8,9 @@ import pytest
 from storage.chats import Chats
 from storage.database import Database
 from storage.jobs import Jobs
+from storage.limits import DAY_S
 from storage.masks import Masks
-from storage.retention import DAY_S, Forgotten, Retention
+from storage.retention import Forgotten, Retention
 from storage.schema import ChatTable, JobTable, MaskTable, VisitorTable, VoteTable
 from storage.votes import Contender, Votes
 
