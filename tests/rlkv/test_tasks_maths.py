@@ -1,5 +1,6 @@
 """Stated answers, and whether two of them are the same."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -183,12 +184,13 @@ def test_many_threads_share_one_process() -> None:
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(ask, range(1, 40)))
     assert threading.current_thread() is threading.main_thread()
-    programs = [
-        child
-        for child in psutil.Process().children()
-        if any("maths_process" in word for word in child.cmdline())
-    ]
-    assert len(programs) == 1
+    assert len([child for child in psutil.Process().children() if compares_maths(child)]) == 1
+
+
+def compares_maths(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.ZombieProcess):  # what another test of this process left behind
+        return any("maths_process" in word for word in process.cmdline())
+    return False
 
 
 def test_nothing_is_left_when_python_ends() -> None:

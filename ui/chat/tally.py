@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from storage.votes import Contender, Tally
@@ -22,9 +23,9 @@ def left(studio: Studio) -> str:
     if not studio.settings.shared:
         return ""
     time = studio.model_time
-    seconds = time.left(visitor.address())
+    seconds = math.floor(time.left(visitor.address()))
     return (
-        f'<p class="note" data-seconds-left="{seconds:.0f}">Model time: {seconds:,.0f} of '
+        f'<p class="note" data-seconds-left="{seconds}">Model time: {seconds:,} of '
         f"{time.most:,.0f} s are left to you this hour.</p>"
     )
 
