@@ -30,39 +30,11 @@ from rlkv.errors import UserError
 from rlkv.hub import require_reachable
 from rlkv.layout import Layout, Unserved, examine, layout_of
 from rlkv.masks import HeadMask
+from rlkv.random_shapes import RANDOM_SHAPES
 from rlkv.shipped import EXAMPLES
 
 EMBEDDED = "tracer"
 EMBEDDED_FOLDER = EXAMPLES / "models" / "tracer"
-
-RANDOM_SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "llama-135m": (
-        "llama",
-        {
-            "vocab_size": 49152,
-            "hidden_size": 576,
-            "intermediate_size": 1536,
-            "num_hidden_layers": 30,
-            "num_attention_heads": 9,
-            "num_key_value_heads": 3,
-            "max_position_embeddings": 131072,
-            "tie_word_embeddings": True,
-        },
-    ),
-    "qwen2-1.5b": (
-        "qwen2",
-        {
-            "vocab_size": 151936,
-            "hidden_size": 1536,
-            "intermediate_size": 8960,
-            "num_hidden_layers": 28,
-            "num_attention_heads": 12,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 131072,
-        },
-    ),
-}
-"""`random:NAME`: random weights in a real model's shape, for measurements without a download."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +139,8 @@ def load_model(
     _served(config, ref)
     if ref.startswith("random:"):
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        with torch.device(device):  # drawn there: a CPU takes minutes for billions of numbers
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
     else:
         source, options = _source(ref)
