@@ -19,6 +19,11 @@ def add(
     return parser
 
 
+def literally(text: str) -> str:
+    """Help text in which a % stands for itself."""
+    return text.replace("%", "%%")
+
+
 def say_for(options: argparse.Namespace) -> Callable[[str], None]:
     """Progress goes to stderr when stdout is for a program."""
     return lambda text: print(text, file=sys.stderr if options.json else sys.stdout, flush=True)

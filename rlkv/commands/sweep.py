@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
-from rlkv.commands.common import Result, add, say_for
+from rlkv.commands.common import Result, add, literally, say_for
 from rlkv.errors import UserError
 
 
@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             default=None,
-            help=f"{field.description}{choice} (default: {default})",
+            help=literally(f"{field.description}{choice} (default: {default})"),
             **extra,
         )
 

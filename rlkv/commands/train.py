@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
-from rlkv.commands.common import Result, add, say_for
+from rlkv.commands.common import Result, add, literally, say_for
 from rlkv.errors import UserError
 
 
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             default=None,
-            help=f"{field.description} (default: {field.default})",
+            help=literally(f"{field.description} (default: {field.default})"),
             **extra,
         )
 

@@ -1,3 +1,4 @@
+import argparse
 import json
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlkv.cli import main
+from rlkv.cli import main, parser
+from rlkv.commands.describing import leaves
 from rlkv.masks import HeadMask
 from rlkv.training.config import TrainConfig
 from rlkv.worker import create_evaluation
@@ -149,6 +151,11 @@ def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for name in TrainConfig.model_fields:
         assert f"--{name.replace('_', '-')}" in text or f"--no-{name}" in text
+
+
+@pytest.mark.parametrize(("words", "command"), list(leaves(parser())))
+def test_every_command_helps(words: str, command: argparse.ArgumentParser) -> None:
+    assert f"rlkv {words}" in command.format_help()
 
 
 def test_help_is_fast_and_needs_no_torch() -> None:
