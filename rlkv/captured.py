@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
+from rlkv.feeding import feed
 
 WARM_UP = 2
 """Passes before a capture: kernels are chosen and workspaces allocated by the first ones."""
@@ -66,10 +67,11 @@ class CapturedDecode:
         clock = self.cache.clock
         clock.fix(self._at)
         try:
-            logits: torch.Tensor = self.model(
+            logits: torch.Tensor = feed(
+                self.model,
+                self.cache,
                 input_ids=self._ids,
                 position_ids=self._at.expand(len(self._ids), 1),
-                past_key_values=self.cache,
                 logits_to_keep=1,
             ).logits
             return logits

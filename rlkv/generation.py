@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache
 
 from rlkv.errors import UserError
+from rlkv.feeding import feed
 from rlkv.masks import HeadMask
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def prefill(
     No layer ever holds keys of more than a chunk for its compressed heads.
     """
     for part in torch.split(ids, chunk, dim=1):
-        logits: torch.Tensor = model(input_ids=part, past_key_values=cache, logits_to_keep=1).logits
+        logits: torch.Tensor = feed(model, cache, input_ids=part, logits_to_keep=1).logits
     return logits
 
 

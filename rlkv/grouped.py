@@ -7,21 +7,20 @@ no mask of queries x keys is ever built whole.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from rlkv.key_parts import in_parts, parts_for
+
 QUERY_BLOCK = 512
 """Queries attended at once when a mask is needed: bounds the mask's memory."""
-MIN_PART = 512
-"""Keys below which cutting a head into parts costs more than it gains."""
-MAX_IDLE = 0.15
-"""Thread time that may be lost before a head is cut: less than that the merge costs too."""
+FLASH_WIDTHS = range(8, 257, 8)
+"""Head sizes that the CUDA kernel takes as they are."""
 
-_cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-"""PyTorch's fused kernel itself: the public function does not give the log-sum-exp."""
+_flash = torch.ops.aten._scaled_dot_product_flash_attention.default
+"""The kernel itself: the public function refuses a causal mask of fewer queries than keys."""
 
 
 class ScoreRule(NamedTuple):
@@ -65,6 +64,9 @@ def grouped_attention(
         return _one_token(query, key, value, mask, rule)
     if rule.plain and mask is None and length == keys:
         return _fused(query, key, value, None, rule)
+    if mask is None and _flash_takes(query, rule):
+        out = _flash(query.flatten(1, 2), key, value, 0.0, True, scale=rule.scaling)[0]
+        return out.view(query.shape)
     attend = _fused if rule.plain else _written_out
     outs = []
     for begin in range(0, length, QUERY_BLOCK):
@@ -75,6 +77,12 @@ def grouped_attention(
             attend(query[:, :, :, begin:end], key[:, :, :seen], value[:, :, :seen], block, rule)
         )
     return outs[0] if len(outs) == 1 else torch.cat(outs, dim=3)
+
+
+def _flash_takes(query: torch.Tensor, rule: ScoreRule) -> bool:
+    """Whether the CUDA kernel can be asked directly: causal, last query at last key."""
+    half = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
+    return half and rule.plain and query.shape[-1] in FLASH_WIDTHS and not query.requires_grad
 
 
 def _block_mask(
@@ -103,65 +111,12 @@ def _one_token(
     if not rule.plain:
         return _written_out(query, key, value, mask, rule)
     folded = query.squeeze(3)  # [B, h, G, D]
-    parts = 1
-    if mask is None and query.device.type == "cpu" and not query.requires_grad:
-        parts = key_parts(query.shape[0] * query.shape[1], key.shape[2], torch.get_num_threads())
+    parts = parts_for(folded, key.shape[2], mask is not None)
     if parts > 1:
-        out = _in_parts(folded, key, value, parts, rule.scaling)
+        out = in_parts(folded, key, value, mask, parts, rule.scaling)
     else:
         out = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=rule.scaling)
     return out.unsqueeze(3)
-
-
-def key_parts(heads: int, keys: int, threads: int) -> int:
-    """Into how many parts each head's keys are cut, so that `threads` share the work evenly.
-
-    The CPU kernel gives whole heads to threads: three heads on two threads take as long as
-    four. Cut in parts and merged by their log-sum-exp, they take as long as three.
-    """
-    parts = 1
-    while _idle(heads * parts, threads) > MAX_IDLE and keys >= 2 * parts * MIN_PART:
-        parts *= 2
-    return parts
-
-
-def _idle(items: int, threads: int) -> float:
-    """Share of thread time lost when `items` equal pieces go to `threads`."""
-    rounds = -(-items // threads)
-    return 1 - items / (rounds * threads)
-
-
-def _in_parts(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, parts: int, scaling: float | None
-) -> torch.Tensor:
-    """`[B, h, G, D]` over keys in equal parts; where they do not divide, parts overlap, masked."""
-    batch, heads, group, dim = query.shape
-    step, overlap = divmod(key.shape[2], parts)
-    cut_keys, cut_values = (_cut(x, parts, step, overlap) for x in (key, value))
-    queries = query.reshape(batch * heads, 1, group, dim).expand(-1, parts, -1, -1)
-    mask = _overlap_mask(parts, step, overlap, query.dtype) if overlap else None
-    out, log_sum = _cpu_attention(queries, cut_keys, cut_values, attn_mask=mask, scale=scaling)
-    weight = log_sum.softmax(1).unsqueeze(-1)  # [B * h, parts, G, 1]
-    return (out * weight).sum(1).to(query.dtype).view(batch, heads, group, dim)
-
-
-def _cut(x: torch.Tensor, parts: int, step: int, overlap: int) -> torch.Tensor:
-    """`[B, h, K, D]` as a view `[B * h, parts, step + overlap, D]`."""
-    batch, heads, _, dim = x.shape
-    rows, row, token, _ = x.stride()
-    if rows != heads * row:  # rows of a batch that do not lie evenly: only outside our stores
-        return x.unfold(2, step + overlap, step).transpose(-1, -2).flatten(0, 1)
-    return x.as_strided(
-        (batch * heads, parts, step + overlap, dim), (row, step * token, token, x.stride(3))
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _overlap_mask(parts: int, step: int, overlap: int, dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask that hides the keys that the part before has too; the same in all layers."""
-    mask = torch.zeros(1, parts, 1, step + overlap, dtype=dtype)
-    mask[:, 1:, :, :overlap] = float("-inf")
-    return mask
 
 
 def _fused(

@@ -27,6 +27,7 @@ from transformers.cache_utils import Cache
 
 from rlkv.attention import NewTokens
 from rlkv.errors import UserError
+from rlkv.feeding import feed
 from rlkv.streaming import StreamingWindow
 
 _known: dict[str, Layout] = {}
@@ -145,7 +146,7 @@ class _Probe:
         ids = torch.zeros(1, 2, dtype=torch.long, device="meta")
         # With a mask given, no model looks for padding in ids that hold no data.
         real = torch.ones(1, 2, dtype=torch.long, device="meta")
-        model(input_ids=ids, attention_mask=real, past_key_values=self.cache, use_cache=True)
+        feed(model, self.cache, input_ids=ids, attention_mask=real, use_cache=True)
 
     def saw(self, module: nn.Module, index: int, layer: Layer) -> None:
         if self.found[index] is not None:

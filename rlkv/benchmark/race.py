@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from rlkv.attention import NewTokens
 from rlkv.benchmark.contenders import Contender
 from rlkv.captured import CapturedDecode
+from rlkv.feeding import feed
 from rlkv.generation import PREFILL_CHUNK
 from rlkv.grouped import ScoreRule
 from rlkv.layout import layout_of
@@ -69,7 +70,7 @@ class Run:
         if self.captured is not None and ids.shape[1] == 1:
             self.captured.step(ids)
         else:
-            self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1, **inputs)
+            feed(self.model, self.cache, input_ids=ids, logits_to_keep=1, **inputs)
         synchronise(ids.device)
         return time.perf_counter() - begun
 

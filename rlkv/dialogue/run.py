@@ -17,6 +17,7 @@ from rlkv.dialogue.message import SideSpec
 from rlkv.dialogue.pieces import Pieces
 from rlkv.dialogue.prompt import prompt_tokens
 from rlkv.errors import UserError
+from rlkv.feeding import feed
 from rlkv.generation import PREFILL_CHUNK, Sampling, draw, end_tokens, is_repetitive
 from rlkv.masks import HeadMask
 from rlkv.models import ModelSpec, model_spec
@@ -233,8 +234,8 @@ class Run:
             if self._captured is None:
                 self._captured = CapturedDecode(self.stage.model, self.cache)
             return self._captured.step(ids)
-        logits: torch.Tensor = self.stage.model(
-            input_ids=ids, past_key_values=self.cache, logits_to_keep=1
+        logits: torch.Tensor = feed(
+            self.stage.model, self.cache, input_ids=ids, logits_to_keep=1
         ).logits
         return logits
 

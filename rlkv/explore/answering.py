@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from rlkv.cache import SplitHeadCache
 from rlkv.explore.stopping import Stop, check, never
+from rlkv.feeding import feed
 from rlkv.generation import PREFILL_CHUNK, is_repetitive, prefill
 from rlkv.masks import HeadMask
 from rlkv.models import max_length
@@ -68,7 +69,7 @@ def judged(
     for part in _split(fed, JUDGED_AT_ONCE):
         tokens = torch.tensor([part], device=model.device)
         yield tuple(
-            model(input_ids=tokens, past_key_values=cache).logits[0].float().log_softmax(-1)
+            feed(model, cache, input_ids=tokens).logits[0].float().log_softmax(-1)
             for cache in caches
         )
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from rlkv.explore.stopping import Stop, check, never
+from rlkv.feeding import feed
 from rlkv.generation import PREFILL_CHUNK, is_repetitive
 
 COMPACT_BELOW = 0.75
@@ -166,11 +167,12 @@ class _Batch:
     def _pass(self, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         # Positions count real tokens: models with learned positions care.
         positions = (real.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-        out = self.model(
+        out = feed(
+            self.model,
+            self.cache,
             input_ids=tokens,
             attention_mask=real if self.padded else None,
             position_ids=positions,
-            past_key_values=self.cache,
             logits_to_keep=1,
         )
         logits: torch.Tensor = out.logits[:, -1].float()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlkv import cache as cache_module
-from rlkv import grouped, streaming
+from rlkv import grouped, key_parts, streaming
 from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
 from tests.rlkv.families import CONFIGS, batch, tiny
@@ -26,7 +26,7 @@ from tests.rlkv.test_cache import (
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that a short text needs many, as a long one does at the real sizes."""
     monkeypatch.setattr(grouped, "QUERY_BLOCK", 8)
-    monkeypatch.setattr(grouped, "MIN_PART", 4)
+    monkeypatch.setattr(key_parts, "MIN_PART", 4)
     monkeypatch.setattr(streaming, "QUERY_BLOCK", 8)
     monkeypatch.setattr(streaming, "BLOCK", 5)
     monkeypatch.setattr(cache_module, "PIECE", 6)
