@@ -23,8 +23,9 @@ from rlkv.layout import layout_of
 from rlkv.masks import HeadMask
 from rlkv.streaming import StreamingWindow
 
-PIECE = 256
-"""Tokens of a long prompt that compressed heads take at once."""
+PIECE, PIECE_ON_GPU = 256, 1024
+"""Tokens of a long prompt that compressed heads take at once: few where keys read in vain cost
+most, many where it is the number of kernels."""
 
 
 class SplitHeadLayer(CompressedLayer):
@@ -115,9 +116,10 @@ class SplitHeadLayer(CompressedLayer):
             return self._attend_fixed(self.ring, slot, query, new, rule)
         if length == 1 and self.clock.all_begun:
             return self._decode_ring(query, new, rule)
+        size = PIECE_ON_GPU if query.is_cuda else PIECE
         outs = []
-        for begin in range(0, length, PIECE):
-            end = min(begin + PIECE, length)
+        for begin in range(0, length, size):
+            end = min(begin + size, length)
             before = self.seen - length + begin
             ring = self.clock.piece(self.window, before, end - begin, query.device)
             piece = new[:, :, :, begin:end]

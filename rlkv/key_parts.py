@@ -75,7 +75,8 @@ def in_parts(
         bias = _overlap_bias(parts, step, overlap, query.dtype) if overlap else None
     else:
         bias = _bias(mask, parts, step, overlap, query.dtype)
-        bias = bias.repeat_interleave(batch * heads // len(bias), 0).expand(-1, -1, group, -1)
+        bias = bias.repeat_interleave(batch * heads // len(bias), 0)
+        bias = bias[..., : step + overlap].expand(-1, -1, group, -1)
     if query.is_cuda:
         found = _on_gpu(queries, cut_keys, cut_values, bias, True, scale=scaling)
     else:
@@ -109,14 +110,14 @@ def _bias(
 ) -> torch.Tensor:
     """`[B or 1, 1, 1, K]` as what is added to scores, `[B or 1, parts, 1, step + overlap]`.
 
-    Not -inf: a part without any visible key would be NaN, where it is to weigh nothing.
+    Not -inf: a part without any visible key would be NaN, where it is to weigh nothing. The last
+    dimension is longer than said, to a multiple of 16: CUDA's kernel wants its rows to begin there.
     """
     width = step + overlap
     visible = mask[:, 0, 0].unfold(1, width, step)
     hidden = torch.finfo(dtype).min
     bias = visible.new_zeros(*visible.shape[:2], 1, -(-width // 16) * 16, dtype=dtype)
-    bias = bias[..., :width]  # rows of the kernel begin at multiples of 16
-    bias.masked_fill_(~visible.unsqueeze(2), hidden)
+    bias[..., :width].masked_fill_(~visible.unsqueeze(2), hidden)
     if overlap:
         bias[:, 1:, :, :overlap] = hidden
     return bias
