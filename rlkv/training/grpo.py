@@ -46,6 +46,7 @@ class GateTrainer(GRPOTrainer):
         self.sampler = sampler
         self.rewards = torch.zeros(0)  # of the whole step's batch, all processes
         self.largest_gap = 0.0
+        self._stop_reasons: list[str] = []  # of this process's answers, in their order
         self._step_gap = 0.0
         self._loss_logprobs: torch.Tensor | None = None
         super().__init__(**kwargs)
@@ -62,10 +63,19 @@ class GateTrainer(GRPOTrainer):
         self.log_value("rollout_tokens", float(sum(len(r.ids) for r in drawn)))
         stuck = sum(r.stop_reason == "repetition" for r in drawn) / len(drawn)
         self.log_value("repetitive", stuck)
+        self._stop_reasons = [r.stop_reason for r in drawn]
         return [r.ids for r in drawn], [r.logprobs for r in drawn]
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        # A column more for the reward function, which TRL calls on this process's answers before
+        # it gathers the rewards of all: how an answer ended can't be told from its text.
+        rows = [
+            {**row, "stop_reason": reason}
+            for row, reason in zip(inputs, self._stop_reasons, strict=True)
+        ]
+        rewards: torch.Tensor = super()._calculate_rewards(rows, *args, **kwargs)
         self.require_finite(rewards, "reward")
         self.rewards = rewards[:, 0]
         return rewards

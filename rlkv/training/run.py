@@ -32,6 +32,7 @@ from rlkv.training.launching import check_batch
 from rlkv.training.observer import Observer
 from rlkv.training.reporting import Reporter
 from rlkv.training.result import as_mask, measured
+from rlkv.training.rollout import Rollout
 from rlkv.training.self_distillation import (
     Solution,
     SolutionFile,
@@ -209,12 +210,20 @@ class Job:
         trainer.add_callback(check)
         return trainer
 
-    def _reward(self, completions: Any, answer: list[str], **columns: Any) -> list[float]:
-        texts = [completion[-1]["content"] for completion in completions]
-        return [
-            self.verifier.reward(text, Problem("", right))
-            for text, right in zip(texts, answer, strict=True)
+    def _reward(
+        self,
+        completion_ids: list[list[int]],
+        answer: list[str],
+        stop_reason: list[str],
+        **columns: Any,
+    ) -> list[float]:
+        """By the rule of every other measuring here: right, and ended by itself."""
+        drawn = [
+            Rollout(ids, stop_reason=reason)
+            for ids, reason in zip(completion_ids, stop_reason, strict=True)
         ]
+        right = self.verifier.right(drawn, [Problem("", one) for one in answer])
+        return [float(one) for one in right]
 
     # --- elimination --------------------------------------------------------------------------
 

@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TWO: dict[str, Any] = {**SMALL, "prompts_per_step": 4, "eval_problems": 0, "processes": 2}
 
 
-def diaries(folder: Path, *more: str) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "rlkv.training.launcher", "2", "tests.processes.rank_diary"]
+def diaries(folder: Path, *more: str, module: str = "rank_diary") -> list[Any]:
+    command = [sys.executable, "-m", "rlkv.training.launcher", "2", f"tests.processes.{module}"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(
         [*command, str(folder), *more], cwd=ROOT, env=environment, capture_output=True, text=True,
@@ -50,6 +50,11 @@ def test_both_ranks_hold_the_same_gates_and_saw_different_problems(tmp_path: Pat
     for mine, theirs in zip(first["problems"], second["problems"], strict=True):
         assert len(mine) == len(theirs) == 4
         assert not set(mine) & set(theirs)
+
+
+def test_each_rank_pays_for_how_its_own_answers_ended(tmp_path: Path) -> None:
+    first, second = diaries(tmp_path, module="rank_endings")
+    assert first == second == [[1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]]
 
 
 def test_a_stop_that_one_rank_sees_stops_both_and_a_resume_goes_on_as_if_unbroken(

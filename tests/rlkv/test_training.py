@@ -19,6 +19,7 @@ from rlkv.training.penalty import penalty_weight
 from rlkv.training.run import train
 from rlkv.training.sampler import Sampler
 from rlkv.training.self_distillation import schedule
+from tests.rlkv.endings import end_as
 
 SMALL: dict[str, Any] = {
     "steps": 6,
@@ -109,6 +110,17 @@ def test_the_model_is_bit_identical_after_training() -> None:
     after = model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_right_answer_that_did_not_end_by_itself_earns_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earned = end_as(["end", "length", "repetition"], monkeypatch)
+    config = make_config({**SMALL, "steps": 1, "samples_per_prompt": 3, "eval_problems": 0})
+    log = Log()
+    train(config, tmp_path, log)
+    assert earned == [[1.0, 0.0, 0.0] * 3]
+    assert log.steps[1]["reward"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.slow
