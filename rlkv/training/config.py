@@ -163,6 +163,14 @@ class TrainConfig(BaseModel):
         ge=0,
         le=65_536,
     )
+    rollout_rows: int = Field(
+        0,
+        title="Rows drawn at once",
+        description="Answers drawn in one batch, 0 for all of a step or as many as fit; fewer need "
+        "less memory and draw other answers",
+        ge=0,
+        le=65_536,
+    )
     device: str = Field(
         "auto", title="Device", description="cpu, cuda or mps; auto is the fastest at hand"
     )

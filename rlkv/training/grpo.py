@@ -30,8 +30,8 @@ from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
 from rlkv.training.divergence import require_finite
 from rlkv.training.hardening import harden, settle
-from rlkv.training.memory import most_rows, rows_here
 from rlkv.training.penalty import penalty_weight
+from rlkv.training.rows import most_rows, rows_here
 from rlkv.training.sampler import Sampler
 
 

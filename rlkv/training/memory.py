@@ -23,6 +23,7 @@ from rlkv.headroom import free_bytes, gigabytes
 from rlkv.models import EMBEDDED, default_dtype, device_named, dtype_named, read_config
 from rlkv.training import ranks
 from rlkv.training.config import TrainConfig
+from rlkv.training.rows import Rows, divisors
 from rlkv.weights import config_on_disk, count_parameters, loading_bytes
 
 PROCESS_ON_CPU = 660_000_000
@@ -85,21 +86,28 @@ class Plan:
     """A training that fits."""
 
     rows: int
-    """In one forward pass of one process."""
+    """In one forward pass of one process, for the loss."""
+    rollout_rows: int
+    """In one batch of drawn answers."""
     need: int
     free: int
     where: str
 
     def sentence(self) -> str:
         rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        more = "" if self.rollout_rows == self.rows else f", {self.rollout_rows} while drawing"
         return (
             f"Needs about {gigabytes(self.need)} of {gigabytes(self.free)} free {self.where}; "
-            f"{rows} at once."
+            f"{rows} at once{more}."
         )
 
 
-def estimate(config: TrainConfig, shape: Shape, rows: int) -> Need:
-    """What one process needs with `rows` answers in one forward pass."""
+def estimate(config: TrainConfig, shape: Shape, rows: int, drawn: int | None = None) -> Need:
+    """What one process needs with `rows` answers in one forward pass of the loss.
+
+    `drawn`: answers drawn at once; as many if None.
+    """
+    drawn = rows if drawn is None else drawn
     device, dtype = _target(config)
     size = dtype.itemsize
     prompt = PROMPT_TOKENS.get(config.task, OTHER_PROMPT)
@@ -117,19 +125,28 @@ def estimate(config: TrainConfig, shape: Shape, rows: int) -> Need:
     return Need(
         process=PROCESS_ON_CPU if device == "cpu" else PROCESS_ON_GPU,
         weights=weights,
-        rollout=tokens * shape.cached * size * 2 + 6 * rows * shape.vocabulary * 4,
+        rollout=drawn * (length * shape.cached * size * 2 + 6 * shape.vocabulary * 4),
         activations=math.ceil(tokens * (shape.layers - 0.5) * a_layer * size),
         logits=tile * 4 * copies,
         loading=loading_bytes(config.model, weights),
     )
 
 
-def plan(config: TrainConfig, *, free: int | None = None, processes: int | None = None) -> Plan:
-    """The largest number of rows at once that fits, or the one that was asked for.
+def plan(
+    config: TrainConfig,
+    *,
+    free: int | None = None,
+    processes: int | None = None,
+    most: Rows | None = None,
+) -> Plan:
+    """The most rows at once that fit, or those that were asked for.
+
+    First those of the loss; what they leave goes to the drawing, which needs less for a row.
 
     Args:
         free: bytes for one process; what is free here if None.
         processes: that share this machine's memory; those of the settings if None.
+        most: rows that are enough, though more would fit.
 
     Raises:
         UserError: if nothing fits, or not what was asked for, with what to change.
@@ -138,33 +155,51 @@ def plan(config: TrainConfig, *, free: int | None = None, processes: int | None 
     device, _ = _target(config)
     shape = read_shape(config.model)
     free = available(device, processes) if free is None else free
-    batch = config.rows // processes
     where = "memory" if device == "cpu" else "GPU memory"
-    choices = [min(config.rows_at_once, batch)] if config.rows_at_once else divisors(batch)
+    choices = _choices(config, config.rows // processes, most)
     for rows in choices:
-        need = estimate(config, shape, rows).total
+        need = estimate(config, shape, rows.loss, rows.drawn).total
         if need <= free:
-            return Plan(rows, need, free, where)
-    rows = choices[-1]
-    need = estimate(config, shape, rows).total
-    advice = "fewer rows at once, " if rows > 1 else ""
+            return Plan(rows.loss, rows.drawn, need, free, where)
+    least = choices[-1]
+    need = estimate(config, shape, least.loss, least.drawn).total
+    advice = "fewer rows at once, " if max(least.loss, least.drawn) > 1 else ""
     raise UserError(
-        f"Out of memory before it starts: {rows} rows at once of {config.model} need about "
+        f"Out of memory before it starts: {least} rows at once of {config.model} need about "
         f"{gigabytes(need)} and {gigabytes(free)} {where} is free for each process: choose "
         f"{advice}a shorter answer or a smaller model."
     )
 
 
-def planned(config: TrainConfig) -> tuple[TrainConfig, Plan]:
-    """The settings with the rows at once filled in, in the process that will do the work.
+def _choices(config: TrainConfig, batch: int, most: Rows | None) -> list[Rows]:
+    """What may be tried, the best first; never fewer drawn than in the loss, unless asked for."""
+
+    def possible(asked: int, limit: int) -> list[int]:
+        if asked:
+            return [min(asked, batch)]
+        return [rows for rows in divisors(batch) if rows <= limit]
+
+    enough = most or Rows(batch, batch)
+    return [
+        Rows(loss, drawn)
+        for loss in possible(config.rows_at_once, enough.loss)
+        for drawn in possible(config.rollout_rows, enough.drawn)
+        if config.rollout_rows or drawn >= loss
+    ]
+
+
+def planned(config: TrainConfig, most: Rows | None = None) -> tuple[TrainConfig, Plan]:
+    """The settings with the rows filled in, in the process that will do the work.
+
+    `most`: what the job started with, if this is a resume.
 
     Raises:
         UserError: as `plan`.
     """
     device, _ = _target(config)
     free = available(device, max(config.processes, _ranks_here()), inside=True)
-    result = plan(config, free=free, processes=ranks.world())
-    return config.model_copy(update={"rows_at_once": result.rows}), result
+    result = plan(config, free=free, processes=ranks.world(), most=most)
+    return Rows(result.rows, result.rollout_rows).set_in(config), result
 
 
 def line(config: TrainConfig) -> str:
@@ -186,21 +221,6 @@ def refuse_what_cannot_fit(config: TrainConfig) -> None:
     """
     if config.where == "here" and config_on_disk(config.model):
         plan(config)
-
-
-def divisors(batch: int) -> list[int]:
-    """Rows at once that share a batch evenly, the most first."""
-    return [rows for rows in range(max(batch, 1), 0, -1) if batch % rows == 0]
-
-
-def most_rows(batch: int, limit: int) -> int:
-    """The most rows at once, at most `limit`, that share a batch evenly."""
-    return next(rows for rows in divisors(batch) if rows <= limit)
-
-
-def rows_here(config: TrainConfig) -> int:
-    """Answers of one step that fall to each process."""
-    return config.rows // ranks.world()
 
 
 def available(device: str, processes: int = 1, *, inside: bool = False) -> int:

@@ -130,7 +130,7 @@ class Job:
             problems,
             max_new_tokens=length,
             known=SolutionFile(samples / f"{key}.jsonl"),
-            rows_at_once=config.rows_at_once,
+            rows_at_once=config.rollout_rows,
             progress=progress,
         )
         if len(tried) < len(problems):  # stopped: what was found is in the file of samples

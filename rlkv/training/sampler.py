@@ -58,7 +58,7 @@ class Sampler:
         self.model.eval()  # TRL generates in training mode, which some models' layers heed
         try:
             return rollouts(
-                self.model, prompts, how, self.ends, new_cache, self.config.rows_at_once
+                self.model, prompts, how, self.ends, new_cache, self.config.rollout_rows
             )
         finally:
             self.model.train(was_training)

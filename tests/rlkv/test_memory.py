@@ -13,6 +13,7 @@ from rlkv.cgroups import UNLIMITED, room_in_cgroups
 from rlkv.errors import UserError
 from rlkv.training import memory
 from rlkv.training.config import make_config
+from rlkv.training.rows import Rows, rows_in
 
 TRACER = {"model": "tracer", "device": "cpu"}
 MEASURE = """
@@ -60,14 +61,16 @@ def measured_peak(values: dict[str, Any]) -> int:
         {"model": "tracer", "prompts_per_step": 12, "samples_per_prompt": 4},
         {"model": "tracer", "prompts_per_step": 48, "samples_per_prompt": 4},
         {"model": "random:llama-135m", "prompts_per_step": 2, "max_new_tokens": 48},
+        {"model": "tracer", "prompts_per_step": 48, "samples_per_prompt": 4, "rows_at_once": 16},
     ],
-    ids=["tracer-48", "tracer-192", "llama-4"],
+    ids=["tracer-48", "tracer-192", "llama-4", "tracer-192-in-16"],
 )
 def test_the_estimate_is_near_the_measured_peak(values: dict[str, Any]) -> None:
     values = {"steps": 1, "samples_per_prompt": 2, "eval_problems": 0, "device": "cpu", **values}
     config = make_config(values)
-    need = memory.estimate(config, memory.read_shape(config.model), config.rows)
-    peak = measured_peak({**values, "rows_at_once": config.rows})  # as a planned job
+    rows = rows_in(config)
+    need = memory.estimate(config, memory.read_shape(config.model), rows.loss, rows.drawn)
+    peak = measured_peak(rows.set_in(config).model_dump())  # as a planned job
     assert 0.9 * peak <= need.total <= 1.5 * peak, (need, peak)
 
 
@@ -81,6 +84,40 @@ def test_the_plan_takes_as_many_rows_as_fit() -> None:
     assert memory.plan(config, free=needs[16]).rows == 16
     with pytest.raises(UserError, match=r"1 rows at once of tracer need about 6\d\d MB and 1 MB"):
         memory.plan(config, free=1_000_000)
+
+
+def test_more_rows_are_drawn_at_once_than_have_a_gradient_at_once() -> None:
+    """Long answers of a large model: the loss has room for one row, the drawing for many."""
+    config = make_config({"model": "random:qwen2-1.5b", "device": "cpu", "prompts_per_step": 16,
+                          "samples_per_prompt": 4, "max_new_tokens": 7168})  # fmt: skip
+    shape = memory.read_shape(config.model)
+    plan = memory.plan(config, free=memory.estimate(config, shape, 1, 16).total)
+    assert (plan.rows, plan.rollout_rows) == (1, 16)
+    assert plan.sentence().endswith("1 row at once, 16 while drawing.")
+    assert plan.need == plan.free
+    # Drawing 16 costs less than a second row in the loss would.
+    assert plan.need < memory.estimate(config, shape, 2).total
+    fewer = memory.plan(config, free=plan.free - 1)
+    assert (fewer.rows, fewer.rollout_rows) == (1, 8)
+
+
+def test_with_room_for_all_they_are_drawn_in_one_batch() -> None:
+    plan = memory.plan(make_config(TRACER), free=1 << 40)
+    assert (plan.rows, plan.rollout_rows) == (48, 48)
+    few = memory.plan(make_config({**TRACER, "rows_at_once": 4}), free=1 << 40)
+    assert (few.rows, few.rollout_rows) == (4, 48)
+    asked = memory.plan(make_config({**TRACER, "rollout_rows": 6}), free=1 << 40)
+    assert (asked.rows, asked.rollout_rows) == (48, 6)
+
+
+def test_a_resume_takes_no_more_rows_than_the_start() -> None:
+    """More memory is free now: other rows drawn together would be other answers."""
+    config = make_config(TRACER)
+    plan = memory.plan(config, free=1 << 40, most=Rows(6, 16))
+    assert (plan.rows, plan.rollout_rows) == (6, 16)
+    need = memory.estimate(config, memory.read_shape("tracer"), 2, 3).total
+    less = memory.plan(config, free=need, most=Rows(6, 16))
+    assert (less.rows, less.rollout_rows) == (2, 3)
 
 
 def test_rows_that_were_asked_for_are_kept_or_refused() -> None:

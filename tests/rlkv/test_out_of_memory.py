@@ -10,10 +10,13 @@ import torch
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.out_of_memory import is_out_of_memory
+from rlkv.training import memory
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.training.observer import Observer
-from rlkv.training.out_of_memory import train_within_memory
+from rlkv.training.out_of_memory import train_as_planned, train_within_memory
+from rlkv.training.rows import rows_in
 from rlkv.training.run import train
+from rlkv.training.sampler import Sampler
 from tests.rlkv.test_training import SMALL, Log
 
 CONFIG = make_config({**SMALL, "eval_problems": 0, "device": "cpu"})
@@ -87,9 +90,48 @@ def test_it_gives_up_with_numbers(tmp_path: Path) -> None:
     assert machine.rows == [32, 16, 8, 4]
 
 
+def test_what_is_drawn_at_once_is_halved_too(tmp_path: Path) -> None:
+    """Though the loss has one row already: memory may have run out while answers were drawn."""
+    tried: list[tuple[int, int]] = []
+
+    def machine(config: TrainConfig, folder: Path, observer: Observer) -> HeadMask:
+        tried.append((config.rows_at_once, config.rollout_rows))
+        if rows_in(config).drawn > 6:
+            too_much()
+        return HeadMask.full(1, 2)
+
+    config = make_config({**CONFIG.model_dump(), "prompts_per_step": 12, "rows_at_once": 2})
+    log = Log()
+    train_within_memory(config, tmp_path, log, machine)
+    assert tried == [(2, 0), (1, 12), (1, 6)]
+    assert log.events[0] == (
+        "Out of memory with 2 (24 drawn) rows at once: going on with 1 (12 drawn) from step 0"
+    )
+
+
+def test_a_resume_draws_as_many_at_once_as_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = memory.read_shape("tracer")
+    drawn: list[int] = []
+
+    def rows_drawn(self: Sampler, prompts: list[list[int]]) -> Any:
+        drawn.append(self.config.rollout_rows)
+        return draw(self, prompts)
+
+    draw = Sampler.draw
+    monkeypatch.setattr(Sampler, "draw", rows_drawn)
+    tight = memory.estimate(CONFIG, shape, 3).total
+    monkeypatch.setattr(memory, "available", lambda *_, **__: tight)
+    train_as_planned(CONFIG, tmp_path, Log(stop_after=2))
+    monkeypatch.setattr(memory, "available", lambda *_, **__: 1 << 40)
+    train_as_planned(CONFIG, tmp_path, Log(stop_after=3))
+    assert drawn == [3, 3, 3]
+
+
 def test_one_row_is_the_end(tmp_path: Path) -> None:
     machine = Machine(room=0, steps=0)
-    config = make_config({**CONFIG.model_dump(), "rows_at_once": 1})
+    config = make_config({**CONFIG.model_dump(), "rows_at_once": 1, "rollout_rows": 1})
     with pytest.raises(UserError, match="with 1 rows at once"):
         train_within_memory(config, tmp_path, Log(), machine)
     assert machine.rows == [1]
