@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlkv.cache import SplitHeadCache
+from rlkv.explore.stopping import Stop, never
 from rlkv.generation import end_tokens, prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, Task
@@ -42,8 +43,14 @@ def accuracy(
     mask: HeadMask,
     *,
     max_new_tokens: int | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
+    stop: Stop = never,
 ) -> Accuracy:
-    """Greedy answers to all problems under one mask."""
+    """Greedy answers to all problems under one mask.
+
+    Raises:
+        Stopped: if `stop()` says so, asked before every token.
+    """
     prompts = [prompt_ids(tokenizer, problem.prompt) for problem in problems]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding
     answers = rollouts(
@@ -52,7 +59,8 @@ def accuracy(
         Draw(max_new_tokens or task.max_new_tokens, temperature=0.0),
         end_tokens(model, tokenizer),
         lambda: SplitHeadCache(model, mask),
-        ROWS_AT_ONCE,
+        rows_at_once,
+        stop=stop,
     )
     found = Verifier(task, tokenizer).right(answers, [problems[i] for i in order])
     right = dict(zip(order, found, strict=True))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rlkv.evaluation.accuracy import accuracy
+from rlkv.evaluation.accuracy import ROWS_AT_ONCE, accuracy
+from rlkv.explore.stopping import Stopped
 from rlkv.masks import HeadMask
 from rlkv.models import model_spec
+from rlkv.out_of_memory import free_memory, is_out_of_memory
 from rlkv.tasks import Task
 from rlkv.training.config import TrainConfig
 from rlkv.training.observer import Observer
@@ -58,17 +62,59 @@ def measured(
     config: TrainConfig,
     observer: Observer,
 ) -> HeadMask:
-    """The mask with its accuracy next to the full model's, on problems never trained on."""
+    """The mask with its accuracy next to the full model's, on problems never trained on.
+
+    Without, and the observer is told so, if it is stopped or not even one answer fits into memory:
+    what was learned is not lost for a figure.
+    """
     problems = task.problems(config.eval_problems, seed=config.seed, split="test")
+
+    def value(one: HeadMask, rows: int) -> float:
+        return accuracy(
+            model,
+            tokenizer,
+            task,
+            problems,
+            one,
+            max_new_tokens=config.max_new_tokens,
+            rows_at_once=rows,
+            stop=observer.should_stop,
+        ).value
+
+    rows = config.rollout_rows or ROWS_AT_ONCE
+    while True:
+        try:
+            metrics = _metrics(mask, config, observer, len(problems), partial(value, rows=rows))
+            return replace(mask, info={**mask.info, "metrics": metrics})
+        except Stopped:
+            observer.event("Stopped while measuring: the mask is kept, without its accuracy")
+            return mask
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Past the except clause: the error's frames hold the tensors that are to be freed.
+        free_memory()
+        if rows == 1:
+            observer.event("Out of memory while measuring: the mask is kept, without its accuracy")
+            return mask
+        observer.event(f"Out of memory measuring {rows} rows at once: again with half")
+        rows //= 2
+
+
+def _metrics(
+    mask: HeadMask,
+    config: TrainConfig,
+    observer: Observer,
+    n: int,
+    value: Callable[[HeadMask], float],
+) -> dict[str, Any]:
     looked_at = {
         "accuracy_full": HeadMask.full(*mask.shape),
         "accuracy_at_50": mask,
         "accuracy_at_target": mask.at_sparsity(config.target_sparsity),
     }
-    metrics: dict[str, Any] = {"n": len(problems), "target_sparsity": config.target_sparsity}
+    metrics: dict[str, Any] = {"n": n, "target_sparsity": config.target_sparsity}
     for done, (name, one) in enumerate(looked_at.items()):
-        observer.phase("measuring", done * len(problems), len(looked_at) * len(problems))
-        metrics[name] = accuracy(
-            model, tokenizer, task, problems, one, max_new_tokens=config.max_new_tokens
-        ).value
-    return replace(mask, info={**mask.info, "metrics": metrics})
+        observer.phase("measuring", done * n, len(looked_at) * n)
+        metrics[name] = value(one)
+    return metrics
