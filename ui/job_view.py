@@ -20,6 +20,12 @@ from ui.engine import MODEL
 from ui.studio import Studio
 from ui.units import NOT_YET, duration, percent
 
+GAP = (
+    "Largest difference, in nats, between the log-probabilities that drawing and loss gave the "
+    "same token in this step. About 1e-05 in float32, tenths in bfloat16; far more would mean "
+    "that answers are drawn under other gates than those that are trained."
+)
+
 
 def nothing(studio: Studio) -> list[Any]:
     """The live parts before any job."""
@@ -37,7 +43,7 @@ def nothing(studio: Studio) -> list[Any]:
 
 def live(studio: Studio, job: Job) -> list[Any]:
     """Head, picture, curves, log, what Stop, Resume, Clone and About show, for one job."""
-    series = studio.metrics.series(job.id, [*SERIES, "step_seconds"], max_points=400)
+    series = studio.metrics.series(job.id, [*SERIES, "logprob_gap", "step_seconds"], max_points=400)
     snapshot = studio.metrics.latest_snapshot(job.id)
     shape = studio.metrics.snapshot_shape(job.id)
     table = None
@@ -69,9 +75,9 @@ def _gates_picture(table: Any, model: str) -> Any:
 
 
 def _top(studio: Studio, job: Job, series: dict[str, list[tuple[int, float]]]) -> str:
-    def newest(name: str) -> str:
+    def newest(name: str, form: str = ".2f") -> str:
         points = series.get(name)
-        return f"{points[-1][1]:.2f}" if points else NOT_YET
+        return f"{points[-1][1]:{form}}" if points else NOT_YET
 
     sparsity = series.get("sparsity")
     items = [
@@ -80,6 +86,7 @@ def _top(studio: Studio, job: Job, series: dict[str, list[tuple[int, float]]]) -
         Tile("Reward", newest("reward_hard"), "deployed", key="reward-hard"),
         Tile("Mean gate", newest("gate_mean")),
         Tile("Sparsity", percent(sparsity[-1][1]) if sparsity else NOT_YET),
+        Tile("Log-prob gap", newest("logprob_gap", ".1e"), title=GAP),
         Tile("Time left", _time_left(job, series)),
     ]
     new = job.message and job.message.lower() != job.phase  # the steps below say that already

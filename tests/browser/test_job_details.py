@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -70,6 +71,19 @@ def test_the_reward_as_deployed_is_drawn_where_there_is_one(
     expect(page.locator("#curves .r-reward.dot")).to_have_count(1)  # what is no number is no point
     expect(page.locator("#curves .r-reward.dot")).to_have_attribute("data-title", "5: 0.25")
     expect(page.locator("#curves")).to_contain_text("Reward as deployed")
+
+
+def test_the_gap_between_drawing_and_loss_is_seen_while_it_trains(
+    page: Page, db: Database, held: Job
+) -> None:
+    page.goto(f"/train?job={held.id}")
+    gap = page.locator("#live [data-figure=log-prob-gap]")
+    expect(gap).to_have_text("\u2013")
+    for step, value in ((1, 3.4e-05), (2, 2.13e-05)):
+        Metrics(db).log(held.id, step, {"reward": 0.9, "logprob_gap": value})
+    expect(gap).to_have_text("2.1e-05")
+    tile = gap.locator("..")
+    expect(tile).to_have_attribute("title", re.compile("log-probabilities that drawing and loss"))
 
 
 @pytest.mark.slow

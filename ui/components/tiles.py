@@ -7,13 +7,17 @@ from typing import NamedTuple
 
 
 class Tile(NamedTuple):
-    """One figure: `role` colours it as "full" or "comp"; `key` names it for tests and scripts."""
+    """One figure: `role` colours it as "full" or "comp"; `key` names it for tests and scripts.
+
+    `title` is said of it on hovering.
+    """
 
     name: str
     value: str
     unit: str = ""
     role: str = ""
     key: str = ""
+    title: str = ""
 
 
 def tiles(items: list[Tile]) -> str:
@@ -22,8 +26,9 @@ def tiles(items: list[Tile]) -> str:
     for item in items:
         unit = f" <small>{escape(item.unit)}</small>" if item.unit else ""
         key = escape(item.key or item.name.lower().replace(" ", "-"))
+        title = f' title="{escape(item.title)}"' if item.title else ""
         cells.append(
-            f'<div class="tile"><dt>{escape(item.name)}</dt>'
+            f'<div class="tile"{title}><dt>{escape(item.name)}</dt>'
             f'<dd class="{escape(item.role)}" data-figure="{key}">{escape(item.value)}{unit}</dd>'
             "</div>"
         )
