@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rlkv.errors import UserError
+
 
 @dataclass(frozen=True)
 class KnownModel:
@@ -53,6 +55,26 @@ KNOWN: tuple[KnownModel, ...] = (
 )  # fmt: skip
 
 
+PAPERS = tuple(model.ref for model in KNOWN if model.about == "of the paper")
+"""Those that the RLKV paper trains on mathematics, the smallest first."""
+
+
 def known(ref: str) -> KnownModel | None:
     """The entry of a reference, None if it has none."""
     return next((model for model in KNOWN if model.ref == ref), None)
+
+
+BEYOND_THE_EMBEDDED = ("gsm8k", "math-500", "aime24", "deepscaler", "mbpp")
+"""Tasks in sentences that the embedded model, which knows the tracing task alone, can't read."""
+
+
+def require_able(model: str, task: str) -> None:
+    """Raises UserError where it is known that the model solves none of the task's problems.
+
+    For other models a job finds out by trying.
+    """
+    if model == "tracer" and task in BEYOND_THE_EMBEDDED:
+        raise UserError(
+            f"The embedded model solves no '{task}' problems, so its heads can't be told apart: "
+            f"choose a model that does, such as {PAPERS[0]}, or the task 'tracing'."
+        )

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from rlkv.known_models import PAPERS
 from rlkv.tasks import TASKS
 from rlkv.training.config import PRESETS, TrainConfig, as_options
 from ui.components.config_form import fields, read
@@ -42,7 +43,8 @@ NAMES = MAIN + [name for names in GROUPS.values() for name in names]
 ABOUT = {
     "quick": "Minutes on two CPU cores with the embedded model.",
     "thorough": "More problems, samples and steps: an hour there, and for models on a GPU.",
-    "paper": "The published constants: DeepScaleR, answers of 7,168 tokens, a large GPU for days.",
+    "paper": "The published constants: DeepScaleR, answers of 7,168 tokens, a large GPU for days. "
+    f"Needs a model that solves mathematics, such as {PAPERS[0]}.",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlkv import __version__
+from rlkv.known_models import require_able
 from rlkv.reporting import Report, require_tracker
 from rlkv.worker.ending import Ending
 from rlkv.worker.watch import Say, Watch
@@ -107,8 +108,10 @@ def create(
     ``where`` may be the jobs of one visitor of a shared copy.
 
     Raises:
-        UserError: if it is to report to a tracker that is not installed.
+        UserError: if the model is known to solve none of the task's problems, or it is to report
+            to a tracker that is not installed.
     """
+    require_able(config.model, config.task)
     require_tracker(config.report_to)
     jobs = where if isinstance(where, Jobs) else Jobs(where)
     return jobs.create(

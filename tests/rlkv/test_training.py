@@ -292,6 +292,10 @@ def test_the_paper_preset_is_as_published() -> None:
     assert (paper.sink, paper.recent, paper.window) == (128, 256, (16, 64))
     assert (paper.hardening, paper.elimination, paper.adam_epsilon) == ("none", False, 1e-8)
     assert (paper.pool, paper.max_new_tokens, paper.weight_decay) == (3000, 7168, 0.017)
+    assert paper.strata == "2048:600,4096:600,6144:1000,8192:800"
+    assert sum(int(part.split(":")[1]) for part in paper.strata.split(",")) == paper.pool
+    assert (paper.temperature, paper.top_p, paper.top_k) == (1.0, 1.0, 0)
+    assert (paper.task, paper.advantages) == ("deepscaler", "group")
 
 
 @pytest.mark.parametrize("preset", ["quick", "thorough", "paper"])

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from rlkv.errors import UserError
+from rlkv.known_models import PAPERS
 from rlkv.masks import HeadMask
 from rlkv.training.config import make_config
 from rlkv.worker import JobObserver, create, process, run_job
@@ -67,6 +69,17 @@ def test_a_defect_is_named_and_traced(db: Database, caplog: pytest.LogCaptureFix
     assert (job.state, job.exit_code) == ("failed", 1)
     assert "JSONDecodeError" in job.message
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("task", ["deepscaler", "gsm8k", "mbpp"])
+def test_what_the_embedded_model_cannot_read_is_refused_before_the_start(
+    db: Database, task: str
+) -> None:
+    with pytest.raises(UserError, match=f"no '{task}' problems.*such as Qwen/Qwen3-4B-Thinking"):
+        create(make_config({"task": task}), db)
+    assert not Jobs(db).list()
+    able = make_config({"model": PAPERS[0], "task": task})
+    assert create(able, db).state == "queued"
 
 
 def test_a_lack_of_memory_says_what_to_change() -> None:
