@@ -68,7 +68,7 @@ def test_the_front_matter_makes_it_a_space() -> None:
     assert fields["sdk"] == "gradio"
     assert (ROOT / fields["app_file"]).is_file()
     requirements = (ROOT / "requirements.txt").read_text()
-    assert "gradio>=6.31,<7" in requirements
+    assert "gradio>=6.31,<6.32" in requirements
     assert fields["sdk_version"].startswith("6.31")
     assert len(fields["short_description"]) <= 60
 
