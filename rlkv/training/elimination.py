@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
 from rlkv.gates import Gates
+from rlkv.training.removed_heads import RemovedHeads
 
 ROWS = 32
 ROUGH = 48
@@ -61,15 +62,18 @@ def eliminate(
     texts: Sequence[Text],
     progress: Progress = lambda done, total: True,
     rows_at_once: int = 0,
+    record: RemovedHeads | None = None,
 ) -> NDArray[np.float32]:
     """Scores `[layers, kv_heads]` in (0, 1]: about the sparsity up to which a head stays.
 
     `gates` must be attached to the model; their values are used and left as they were.
     `progress(removed, heads)` may return False to end early: the rest is ranked by gates.
+    With a `record` it goes on after the heads removed there, and adds to it.
     """
     learned = gates.values.detach().clone()
+    removed = record.read(learned) if record else []
     kept = torch.ones_like(learned, dtype=torch.bool)
-    removed: list[int] = []
+    kept.view(-1)[removed] = False
     rows = rows_at_once or ROWS
     try:
         with gates.plain():
@@ -86,6 +90,8 @@ def eliminate(
                     break
                 removed += gone
                 kept.view(-1)[gone] = False
+                if record:
+                    record.write(learned, removed)
     finally:
         with torch.no_grad():
             gates.values.copy_(learned)

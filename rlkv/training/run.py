@@ -30,6 +30,7 @@ from rlkv.training.grpo import GateTrainer, dataset_rows, make_trainer
 from rlkv.training.hard_check import HardCheck
 from rlkv.training.launching import check_batch
 from rlkv.training.observer import Observer
+from rlkv.training.removed_heads import RemovedHeads
 from rlkv.training.reporting import Reporter
 from rlkv.training.result import as_mask, measured
 from rlkv.training.rollout import Rollout
@@ -239,7 +240,8 @@ class Job:
             self.observer.phase("elimination", removed, heads)
             return not self.observer.should_stop()
 
-        return eliminate(self.model, gates, texts, progress, self.config.rows_at_once)
+        record = RemovedHeads(self.folder)
+        return eliminate(self.model, gates, texts, progress, self.config.rows_at_once, record)
 
 
 def _solution(row: dict[str, Any]) -> Solution:

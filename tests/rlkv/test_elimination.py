@@ -11,6 +11,7 @@ from rlkv.models import load_model
 from rlkv.tasks import get_task
 from rlkv.training import elimination
 from rlkv.training.elimination import Text, _batches, _Judge, eliminate
+from rlkv.training.removed_heads import RemovedHeads
 from rlkv.training.self_distillation import attempt
 
 SHIPPED = Path(__file__).parents[2] / "examples" / "masks" / "tracer"
@@ -104,6 +105,50 @@ def test_ended_early_the_rest_is_ranked_by_gates(setting) -> None:
         gates.values.copy_(torch.linspace(0.1, 0.9, 32).view(4, 8))
     scores = eliminate(model, gates, texts, lambda done, total: False)
     assert np.array_equal(scores.flatten().argsort(), np.arange(32))
+
+
+def test_a_killed_elimination_goes_on_after_the_heads_it_had_removed(
+    setting, tmp_path: Path
+) -> None:
+    model, gates, texts = setting
+    learned = torch.linspace(0.1, 0.9, 32).view(4, 8)
+    with torch.no_grad():
+        gates.values.copy_(learned)
+    record = RemovedHeads(tmp_path)
+    seen: list[int] = []
+
+    def dies(done: int, total: int) -> bool:
+        if done == 3:
+            raise KeyboardInterrupt
+        return True
+
+    def ends_at_six(done: int, total: int) -> bool:
+        seen.append(done)
+        return done < 6
+
+    unbroken = eliminate(model, gates, texts, lambda done, total: done < 6)
+    with pytest.raises(KeyboardInterrupt):
+        eliminate(model, gates, texts, dies, record=record)
+    again = eliminate(model, gates, texts, ends_at_six, record=record)
+
+    assert seen == [3, 4, 5, 6]
+    assert np.array_equal(again, unbroken)
+    assert len(record.read(learned)) == 6
+
+
+def test_a_record_of_other_gates_or_a_torn_one_counts_as_none(tmp_path: Path) -> None:
+    record, gates = RemovedHeads(tmp_path), torch.full((2, 3), 0.5)
+    assert record.read(gates) == []
+    record.write(gates, [4, 1])
+    assert record.read(gates) == [4, 1]
+    assert record.read(gates + 0.1) == []
+    for removed in ("[4, 4]", "[6]", '"x"'):
+        text = record.path.read_text()
+        record.path.write_text(text.replace("[4, 1]", removed))
+        assert record.read(gates) == []
+        record.write(gates, [4, 1])
+    record.path.write_text(record.path.read_text()[:20])
+    assert record.read(gates) == []
 
 
 def test_only_low_gates_come_into_question(setting) -> None:
