@@ -22,7 +22,7 @@ class Job:
     stop_requested: bool
     priority: int  # higher goes first
     attempt: int  # how often a worker took it since a person last pressed Start or Resume
-    max_attempts: int
+    max_attempts: int  # the attempt after which it is given up; progress moves it on
     worker_id: str | None
     pid: int | None
     pid_start_time: float | None
@@ -32,7 +32,7 @@ class Job:
     heartbeat_at: float | None
     step: int
     total_steps: int
-    progress_at_claim: int  # the step when the last worker took it
+    progress_at_claim: int  # the furthest before the last worker took it: `transitions.reached`
     message: str
     exit_code: int | None  # negative: ended by that signal
     created_at: float

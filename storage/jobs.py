@@ -65,7 +65,6 @@ class Jobs:
         request_key: str | None = None,
         claimed_by: int | None = None,
         priority: int = 0,
-        max_attempts: int = 3,
         resume_of: str | None = None,
         cloned_from: str | None = None,
         code_version: str = "",
@@ -94,7 +93,7 @@ class Jobs:
                     params=dict(params),
                     model=model,
                     priority=priority,
-                    max_attempts=max_attempts,
+                    max_attempts=transitions.ATTEMPTS,
                     total_steps=total_steps,
                     resume_of=resume_of,
                     cloned_from=self._if_there(session, cloned_from),
@@ -160,7 +159,8 @@ class Jobs:
                 require_idle(session, row.owner, self._limits)
             if row.state in ("cancelled", "failed", "interrupted"):
                 transitions.queue_again(row)
-                row.attempt = 0  # a person asked: the count of crashes begins anew
+                # A person asked: the count of crashes begins anew.
+                row.attempt, row.max_attempts = 0, transitions.ATTEMPTS
                 row.message = ""
                 note(session, job_id, "info", "Resumed by a person.")
             return detached(Job, row)

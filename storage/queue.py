@@ -93,8 +93,8 @@ class Queue:
     def requeue_interrupted(self) -> Sequence[Job]:
         """Decide about every interrupted job: queued again, or failed.
 
-        Again only while attempts are left and the last one got further than where it began:
-        a worker that dies before its first step would die for ever.
+        Again if it got further than ever before, or if not too many died at this place: a worker
+        that always dies there would do so for ever, one that was killed by chance will not.
         """
         with self._db.write() as session:
             rows = session.scalars(select(JobTable).where(JobTable.state == "interrupted")).all()
@@ -120,13 +120,22 @@ def _conclude(session: Session, row: JobTable, message: str, exit_code: int | No
 
 def _requeue_or_fail(session: Session, row: JobTable) -> None:
     row.changes += 1
-    if row.attempt >= row.max_attempts:
-        reason = f"That was attempt {row.attempt} of {row.max_attempts}."
-    elif row.step <= row.progress_at_claim:
-        reason = "It got no further than the attempt before, so it is not tried again."
-    else:
-        note(session, row.id, "info", f"Queued again after step {row.step}.")
+    further = transitions.reached(row) > row.progress_at_claim
+    if further:
+        row.max_attempts = row.attempt + transitions.ATTEMPTS - 1  # this was the first one here
+    if row.attempt < row.max_attempts:
+        but = "" if further else ", though it got no further"
+        note(session, row.id, "info", f"Queued again after {_place(row)}{but}.")
         transitions.queue_again(row)
         return
-    message = f"{row.message} {reason} Resume starts it again from its last checkpoint."
+    message = (
+        f"{row.message} It got no further in {transitions.ATTEMPTS} attempts, so it is not tried "
+        "again. Resume starts it again from its last checkpoint."
+    )
     transitions.end(session, row, "failed", message, row.exit_code)
+
+
+def _place(row: JobTable) -> str:
+    if row.phase in transitions.PHASES and row.phase != "training":
+        return f"step {row.step} ({row.phase}: {row.phase_done} of {row.phase_total})"
+    return f"step {row.step}"

@@ -18,6 +18,11 @@ HELD = ("starting", "running", "stopping")  # a process has it, or is about to
 WAITING = ("queued", "interrupted")
 TERMINAL = ("done", "failed", "cancelled")
 
+ATTEMPTS = 3
+"""So many workers may die at one place before the job is given up."""
+PHASES = ("sampling", "training", "elimination", "measuring")
+"""Phases that lie behind each other on the same step, in order; of others only steps count."""
+
 IN_TURN = (JobTable.priority.desc(), JobTable.created_at, JobTable.id)
 
 
@@ -34,11 +39,22 @@ def missing(job_id: str) -> StorageError:
     return StorageError(f"There is no job {job_id}. It may have been deleted.")
 
 
+def reached(row: JobTable) -> int:
+    """How far a job is, as one number to compare: the step, the phase, and how far that is.
+
+    In decimal it reads step, one digit for the phase, eight for what is done of it.
+    """
+    place = PHASES.index(row.phase) + 1 if row.phase in PHASES else 0
+    done = min(row.phase_done, 10**8 - 1) if place else 0
+    return (row.step * 10 + place) * 10**8 + done
+
+
 def begin_attempt(row: JobTable, worker_id: str | None, lease_s: float) -> None:
     """Reserve a job for a worker whose process is not known yet."""
     row.state = "starting"
     row.attempt += 1
-    row.progress_at_claim = row.step
+    # The furthest ever: a worker that goes on from a checkpoint repeats what lay beyond it.
+    row.progress_at_claim = max(row.progress_at_claim, reached(row))
     row.worker_id = worker_id
     row.message = row.phase = ""
     row.phase_done = row.phase_total = 0

@@ -67,6 +67,22 @@ def kill_at_random(db: Database, job_id: str, chance: random.Random, steps: rang
     return time.time()
 
 
+def kill_in(db: Database, job_id: str, phase: str, done: int) -> None:
+    """kill -9 as soon as a worker has done so much of a phase, and no later than its end."""
+
+    def there() -> bool:
+        job = Jobs(db).get(job_id)
+        assert not job.is_terminal, job
+        return job.state == "running" and job.phase == phase and job.phase_done >= done
+
+    wait_for(there, 120)
+    job = Jobs(db).get(job_id)
+    assert job.pid is not None
+    os.kill(job.pid, signal.SIGKILL)
+    assert Jobs(db).get(job_id).phase == phase
+    wait_for(lambda: Jobs(db).get(job_id).pid != job.pid)
+
+
 def processes_of(job_id: str) -> list[psutil.Process]:
     """All living processes of one job, by their command lines."""
     return [

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from rlkv.worker import create
 from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
+from storage.masks import MaskRow, Masks
 from storage.metrics import Metrics
 from storage.supervisor import ensure_running
 from tests.processes import killing
@@ -52,6 +54,33 @@ def interruptions(db: Database, job: Job) -> list[float]:
 
 def test_a_killed_training_ends_with_the_same_gates() -> None:
     killed_and_resumed(seed=100, kills=1, steps=6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_in_sampling_and_elimination_end_in_the_same_mask() -> None:
+    db = open_database()
+    try:
+        config = killing.settings(seed=4, steps=2, problems=96, elimination=True)
+        job = create(config, db)
+        ensure_running(db.folder, options=QUICK)
+        places = [("sampling", 64), ("elimination", 2), ("elimination", 6)]
+        for phase, done in places:
+            killing.kill_in(db, job.id, phase, done)
+        ended = killing.until_ended(db, job.id)
+        assert len(interruptions(db, job)) == len(places)
+        shutil.rmtree(db.folder / "samples")  # the other one is to answer all problems itself
+        reference = killing.unbroken(db, config)
+        killing.require_same(db, ended, reference)
+        mask, expected = (mask_of(db, one) for one in (ended, reference))
+        assert (mask.scores, mask.kept) == (expected.scores, expected.kept)
+    finally:
+        db.close()
+
+
+def mask_of(db: Database, job: Job) -> MaskRow:
+    (mask,) = Masks(db).list(job_id=job.id)
+    return mask
 
 
 @pytest.mark.slow

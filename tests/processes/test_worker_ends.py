@@ -4,10 +4,12 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
+from storage.jobs import Job
 from storage.metrics import Metrics
 from tests.processes.stage import Stage
 
@@ -82,15 +84,19 @@ def test_a_silent_worker_is_killed_before_it_is_replaced(stage: Stage) -> None:
 
 def test_a_worker_that_keeps_dying_without_progress_is_given_up(busy: Stage) -> None:
     job = busy.job(steps=30, pause=5)
-    running = busy.until(job, lambda now: now.state == "running")
-    assert running.pid is not None
-
-    os.kill(running.pid, signal.SIGKILL)
+    for attempt in (1, 2, 3):
+        running = busy.until(job, taken_as(attempt))
+        assert running.pid is not None
+        os.kill(running.pid, signal.SIGKILL)
     ended = busy.until_ended(job)
 
-    assert (ended.state, ended.attempt) == ("failed", 1)
-    assert "no further" in ended.message
+    assert (ended.state, ended.attempt) == ("failed", 3)
+    assert "no further in 3 attempts" in ended.message
     assert "the worker is at work" in ended.message
+
+
+def taken_as(attempt: int) -> Callable[[Job], bool]:
+    return lambda now: now.state == "running" and now.attempt == attempt
 
 
 def test_exit_code_0_without_a_result_is_a_failure(busy: Stage) -> None:

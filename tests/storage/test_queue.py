@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -73,34 +74,98 @@ def test_an_interrupted_job_with_progress_is_queued_again(
 
     assert [again.state for again in queue.requeue_interrupted()] == ["queued"]
     again = claimed(queue)
-    assert (again.attempt, again.progress_at_claim) == (2, 4)
+    assert (again.attempt, again.step) == (2, 4)
     assert [event.level for event in Metrics(db).events(job.id)] == ["warning", "info"]
 
 
-def test_without_progress_it_fails(jobs: Jobs, job: Job, queue: Queue) -> None:
-    for step in (4, 3):  # the second attempt goes on from a checkpoint and gets less far
+def killed(jobs: Jobs, queue: Queue, **reached: Any) -> Job:
+    """An attempt that takes the queued job, gets as far as `reached`, and is killed."""
+    taken = claimed(queue)
+    jobs.start(taken.id)
+    jobs.heartbeat(taken.id, **reached)
+    queue.interrupt(taken, "Gone.")
+    queue.requeue_interrupted()
+    return jobs.get(taken.id)
+
+
+def sampling(done: int) -> dict[str, Any]:
+    return {"phase": "sampling", "phase_done": done, "phase_total": 512}
+
+
+def at_end(phase: str, done: int) -> dict[str, Any]:
+    """After the last of ten steps."""
+    return {"step": 10, "phase": phase, "phase_done": done, "phase_total": 32}
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [sampling(done) for done in (64, 128, 192, 256)],
+        [sampling(512), {"phase": "training"}, {"step": 1, "phase": "training"}],
+        [at_end("elimination", done) for done in (0, 5, 31)] + [at_end("measuring", 0)],
+        [{"step": step} for step in range(1, 9)],
+        [{"step": 64 * i, "phase": "answering", "phase_done": 64 * i} for i in range(1, 6)],
+    ],
+    ids=["sampling", "into training", "elimination", "many steps", "evaluation"],
+)
+def test_as_often_as_it_gets_further_it_is_queued_again(
+    jobs: Jobs, job: Job, queue: Queue, places: list[dict[str, Any]]
+) -> None:
+    ends = [killed(jobs, queue, **place) for place in places]
+
+    assert [end.state for end in ends] == ["queued"] * len(places)
+    assert ends[-1].attempt == len(places)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, sampling(64), {"step": 4}, at_end("elimination", 7), at_end("measuring", 0)],
+    ids=["nowhere", "sampling", "training", "elimination", "measuring"],
+)
+def test_where_three_attempts_end_the_job_fails(
+    jobs: Jobs, job: Job, queue: Queue, db: Database, place: dict[str, Any]
+) -> None:
+    ends = [killed(jobs, queue, **place) for _ in range(3)]
+
+    assert [end.state for end in ends] == ["queued", "queued", "failed"]
+    assert ends[-1].message.startswith("Gone. It got no further in 3 attempts")
+    told = [event.text for event in Metrics(db).events(job.id) if "again after" in event.text]
+    assert "though" in told[-1]
+
+
+def test_between_checkpoint_and_furthest_step_two_more_may_die(
+    jobs: Jobs, job: Job, queue: Queue
+) -> None:
+    states = []
+    for step in (9, 8, 9):  # the checkpoint is that of step 7
         taken = claimed(queue)
         jobs.start(job.id)
-        jobs.heartbeat(job.id, step=step)
+        jobs.heartbeat(job.id, step=7, phase="training", phase_done=7)  # `resumed` lowers it
+        jobs.heartbeat(job.id, step=step, phase_done=step)
         queue.interrupt(taken, "Gone.")
         queue.requeue_interrupted()
+        states.append(jobs.get(job.id).state)
 
-    ended = jobs.get(job.id)
-    assert (ended.state, ended.attempt) == ("failed", 2)
-    assert ended.message.startswith("Gone. It got no further")
+    assert states == ["queued", "queued", "failed"]
 
 
-def test_attempts_run_out(jobs: Jobs, job: Job, queue: Queue) -> None:
-    for step in (1, 2, 3):
-        taken = claimed(queue)
-        jobs.start(job.id)
-        jobs.heartbeat(job.id, step=step)
-        queue.interrupt(taken, "Gone.")
-        queue.requeue_interrupted()
+def test_progress_begins_the_count_anew(jobs: Jobs, job: Job, queue: Queue) -> None:
+    states = [killed(jobs, queue, step=step).state for step in (4, 4, 5, 5, 4)]
 
-    ended = jobs.get(job.id)
-    assert (ended.state, ended.attempt) == ("failed", 3)
-    assert "attempt 3 of 3" in ended.message
+    assert states == [*["queued"] * 4, "failed"]
+
+
+def test_a_job_that_goes_on_by_hand_has_all_its_attempts(
+    jobs: Jobs, job: Job, queue: Queue
+) -> None:
+    for step in (4, 5, 5, 5):
+        killed(jobs, queue, step=step)
+    assert jobs.get(job.id).state == "failed"
+
+    resumed = jobs.resume(job.id)
+    assert (resumed.attempt, resumed.max_attempts) == (0, 3)
+    states = [killed(jobs, queue, step=5).state for _ in range(3)]
+    assert states == ["queued", "queued", "failed"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_living_worker_is_left_alone(db: Database, jobs: Jobs, running: Job) -
 def test_a_worker_lost_in_an_accident_is_noticed_at_once(
     db: Database, jobs: Jobs, running: Job, accident: dict[str, Any]
 ) -> None:
-    change(db, running, max_attempts=1, **accident)
+    change(db, running, step=0, max_attempts=1, **accident)
 
     assert workers(db).tick() is False
 
@@ -68,7 +68,7 @@ def test_a_worker_lost_in_an_accident_is_noticed_at_once(
 def test_a_worker_of_another_machine_is_given_its_lease(
     db: Database, jobs: Jobs, running: Job
 ) -> None:
-    change(db, running, max_attempts=1, host="another machine")
+    change(db, running, step=0, max_attempts=1, host="another machine")
     watch = workers(db, lease=0.05)
 
     watch.tick()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from storage.jobs import Job
+from storage.transitions import PHASES
 
-PHASES = ("sampling", "training", "elimination", "measuring")
 _UNITS = {"sampling": "problems", "training": "steps"}
 
 
