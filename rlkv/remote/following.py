@@ -10,6 +10,7 @@ import queue
 import threading
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,7 @@ class _Follower:
         self._words: deque[str] = deque(maxlen=LAST_WORDS)
         self._step = 0
         self._gates: NDArray[np.float32] | None = None
+        self._revision, self._notes = "", dict[str, Any]()
 
     def follow(self, job: HubJob) -> bool:
         """Until the job's end; True if it was stopped from here."""
@@ -107,6 +109,8 @@ class _Follower:
         kind, news = message["kind"], message["number"] > self._number
         if kind == "mask":
             self.mask = mask_of(message)
+        elif kind == "model":
+            self._revision, self._notes = message["revision"], message["notes"]
         elif kind == "failed":
             self._failed = str(message["text"]).replace(self._token, "[token]")
         elif kind == "step":
@@ -126,12 +130,14 @@ class _Follower:
     def newest(self) -> HeadMask:
         """The mask of the newest gates; of all heads, with 0 steps done, before the first."""
         gates = np.ones((1, 1), np.float32) if self._gates is None else self._gates
+        sink, recent = self.config.window
         name = self.config.model.rstrip("/").rsplit("/", 1)[-1]
         return HeadMask.from_scores(
             gates,
-            sink=self.config.sink,
-            recent=self.config.recent,
+            sink=sink,
+            recent=recent,
             model=self.config.model,
+            revision=self._revision,
             name=f"{name} {self.config.task} seed {self.config.seed} "
             f"({self._step} of {self.config.steps} steps)",
             info={
@@ -139,6 +145,7 @@ class _Follower:
                 "seed": self.config.seed,
                 "steps_done": self._step,
                 "recipe": self.config.model_dump(),
+                **self._notes,
             },
         )
 

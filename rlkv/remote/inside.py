@@ -11,11 +11,12 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import Any
 
 from rlkv.errors import UserError
 from rlkv.remote.lines import LineObserver
 from rlkv.training import ranks
-from rlkv.training.config import make_config
+from rlkv.training.config import TrainConfig, make_config
 from rlkv.training.launching import spread_out
 
 CONFIG = "RLKV_CONFIG"
@@ -32,6 +33,7 @@ def main() -> int:
         spread_out(config, ["rlkv.remote.inside"])
         from rlkv.training.out_of_memory import train_as_planned
 
+        observer.send("model", **model_told(config))
         folder = Path(tempfile.mkdtemp(prefix="rlkv-"))
         observer.mask(train_as_planned(config, folder, observer))
     except UserError as error:
@@ -42,6 +44,23 @@ def main() -> int:
         observer.send("failed", text=f"{type(error).__name__}: {error}", mistake=False)
         return 1
     return 0
+
+
+def model_told(config: TrainConfig) -> dict[str, Any]:
+    """What a mask notes of its model (`rlkv.training.result`), which only the job has read."""
+    from rlkv.models import default_dtype, device_named, dtype_named, read_config, read_spec
+
+    auto = config.dtype == "auto"
+    dtype = default_dtype(device_named(config.device)) if auto else dtype_named(config.dtype)
+    spec = read_spec(config.model, dtype)
+    notes = {
+        "head_dim": spec.head_dim,
+        "itemsize": spec.itemsize,
+        "query_heads": spec.query_heads,
+        "layer_ids": list(spec.layout.gated),
+    }
+    revision = getattr(read_config(config.model)[0], "_commit_hash", None) or ""
+    return {"revision": revision, "notes": notes}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ PIECE = 4000
 """Characters of one line's payload."""
 
 Message = dict[str, Any]
-"""`number`, `kind` (event, step, mask, failed) and what belongs to the kind."""
+"""`number`, `kind` (model, event, step, mask, failed, ...) and what belongs to the kind."""
 
 
 def cut(message: Message) -> list[str]:
@@ -62,11 +63,13 @@ class LineObserver:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._number = 0
+        self._whole = threading.Lock()  # the lines of two messages must not mix
 
     def send(self, kind: str, **values: Any) -> None:
-        self._number += 1
-        for line in cut({"number": self._number, "kind": kind, **values}):
-            self._write(line)
+        with self._whole:
+            self._number += 1
+            for line in cut({"number": self._number, "kind": kind, **values}):
+                self._write(line)
 
     def event(self, text: str) -> None:
         self.send("event", text=text)

@@ -15,9 +15,13 @@ import numpy as np
 import pytest
 
 from rlkv.masks import HeadMask
+from rlkv.models import load_model
+from rlkv.remote.following import _Follower
+from rlkv.remote.inside import model_told
 from rlkv.remote.lines import Joiner, LineObserver, cut, gates_of, mask_of
 from rlkv.remote.source import archive
 from rlkv.training.config import make_config
+from rlkv.training.result import as_mask
 from rlkv.training.run import train
 from rlkv.worker import create
 from storage.database import Database, open_database
@@ -111,6 +115,27 @@ def test_the_archive_holds_our_packages_and_nothing_of_the_user() -> None:
     assert not any("__pycache__" in n or n.startswith(("tests", ".")) for n in names)
     assert "torch==" in wanted
     assert "gradio" not in wanted
+
+
+def test_a_stopped_job_has_the_window_to_deploy_and_what_masks_note_of_a_model(
+    tmp_path: Path,
+) -> None:
+    config = make_config({**REMOTE, "deployed_sink": 2, "deployed_recent": 8})
+    follower = _Follower(config, tmp_path, Log(), TOKEN)
+    joiner, gates = Joiner(), np.random.default_rng(0).random((4, 8)).astype(np.float32)
+
+    def tell(line: str) -> None:
+        follower._hear(joiner, line)
+
+    job = LineObserver(tell)
+    job.send("model", **model_told(config))
+    job.step(1, {"reward": 0.5}, gates)
+
+    mask = follower.newest()
+    here = as_mask(load_model("tracer")[0], gates, config, 1, {})
+    assert (mask.sink, mask.recent) == (2, 8)
+    assert mask == here
+    assert mask.info == here.info
 
 
 # --- whole jobs ---------------------------------------------------------------------------
