@@ -35,7 +35,7 @@ GROUPS = {
     ],
     "Problems": ["problems", "pool", "strata", "eval_problems"],
     "Machine": [
-        "rows_at_once", "rollout_rows", "device", "dtype", "processes", "where", "flavor",
+        "rows_at_once", "rollout_rows", "device", "dtype", "processes", "where", "flavor", "timeout",
         "save_every", "report_to",
     ],
 }  # fmt: skip

@@ -23,8 +23,6 @@ IMAGE = "python:3.12"
 REPOSITORY = "rlkv-jobs"
 """Private dataset repository of the user that holds the source."""
 LABEL = "rlkv-job"
-TIMEOUT = "24h"
-"""The Hub ends a job after this; its own default of half an hour is less than a training."""
 NOTE = "hf-job.json"
 
 START = """
@@ -155,7 +153,7 @@ def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
         env={CONFIG: there.model_dump_json(), "RLKV_SOURCE": f"{repo}#{file}"},
         secrets={"HF_TOKEN": api.token},
         flavor=config.flavor,
-        timeout=TIMEOUT,
+        timeout=config.timeout,
         labels={LABEL: name},
         namespace=namespace,
     )

@@ -197,6 +197,12 @@ class TrainConfig(BaseModel):
         description="Machine of a Hugging Face Job: cpu-basic, t4-small, a10g-large, h200, ...",
         max_length=64,
     )
+    timeout: str = Field(
+        "24h",
+        title="Time limit",
+        description="After which a Hugging Face Job is ended, as 90m, 24h or 3d",
+        pattern=r"^[1-9]\d{0,5}(\.\d+)?[smhd]$",
+    )
     save_every: int = Field(
         10, title="Save every", description="Steps between checkpoints", ge=1, le=10_000
     )

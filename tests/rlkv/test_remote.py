@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.remote.following import _Follower
@@ -138,12 +139,19 @@ def test_a_stopped_job_has_the_window_to_deploy_and_what_masks_note_of_a_model(
     assert mask.info == here.info
 
 
+@pytest.mark.parametrize("timeout", ["24", "0h", "-1h", "a day", "24h\n", "1e3s"])
+def test_a_time_limit_has_a_unit(timeout: str) -> None:
+    assert make_config({"timeout": "1.5h"}).timeout == "1.5h"
+    with pytest.raises(UserError, match="Time limit"):
+        make_config({"timeout": timeout})
+
+
 # --- whole jobs ---------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_job_far_away_ends_as_one_here(db: Database, far: Cloud, tmp_path: Path) -> None:
-    job = create(make_config(REMOTE), db)
+    job = create(make_config({**REMOTE, "timeout": "90m"}), db)
     assert worker(job, far, tmp_path / "home").wait() == 0
     ended = Jobs(db).get(job.id)
     assert (ended.state, ended.step) == ("done", 2), ended.message
@@ -162,7 +170,7 @@ def test_a_job_far_away_ends_as_one_here(db: Database, far: Cloud, tmp_path: Pat
     assert any("user/job0" in event.text for event in metrics.events(job.id))
     (spec,) = [made.spec for made in far.jobs.values()]
     assert (spec["dockerImage"], spec["flavor"]) == ("python:3.12", "cpu-basic")
-    assert spec["timeoutSeconds"] == 24 * 3600
+    assert spec["timeoutSeconds"] == 90 * 60
     assert TOKEN not in str({**spec, "secrets": None})
     assert has_no_token(db.folder)
 
