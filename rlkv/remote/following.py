@@ -41,8 +41,8 @@ def train_on_hub(config: TrainConfig, folder: Path, observer: Observer) -> HeadM
     api = connect()
     job, new = submitted(config, folder, api)
     if new:
+        # Which step it begins from it says itself: it may find a kept checkpoint.
         (folder / TOLD).unlink(missing_ok=True)
-        observer.resumed(0)
     observer.event(f"{'Submitted as' if new else 'Following'} Hugging Face Job {job.url}")
     follower = _Follower(config, folder, observer, str(api.token))
     stopped = follower.follow(job)
@@ -154,6 +154,8 @@ class _Follower:
         if self._failed:
             return f"The Hugging Face Job failed: {self._failed}"
         parts = [f"The Hugging Face Job ended as {job.stage()} without a mask.", job.why()]
+        if self._step:
+            parts.append("Resume goes on from the last checkpoint that was kept.")
         if self._words:
             parts.append(f"Its last words: {' / '.join(self._words)}")
         return " ".join(part for part in parts if part)

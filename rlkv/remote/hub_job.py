@@ -15,13 +15,13 @@ from rlkv.errors import UserError
 from rlkv.files import write_whole
 from rlkv.hub import require_reachable
 from rlkv.models import EMBEDDED
-from rlkv.remote.inside import CONFIG
+from rlkv.remote.inside import CONFIG, KEPT
 from rlkv.remote.source import archive
 from rlkv.training.config import TrainConfig
 
 IMAGE = "python:3.12"
 REPOSITORY = "rlkv-jobs"
-"""Private dataset repository of the user that holds the source."""
+"""Private dataset repository of the user that holds the source, and checkpoints."""
 LABEL = "rlkv-job"
 NOTE = "hf-job.json"
 
@@ -150,7 +150,12 @@ def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
     job = api.run_job(
         image=IMAGE,
         command=["python", "-c", START],
-        env={CONFIG: there.model_dump_json(), "RLKV_SOURCE": f"{repo}#{file}"},
+        env={
+            CONFIG: there.model_dump_json(),
+            KEPT: f"{repo}#{name}",
+            "RLKV_SOURCE": f"{repo}#{file}",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # they end no lines, and would cut into ours
+        },
         secrets={"HF_TOKEN": api.token},
         flavor=config.flavor,
         timeout=config.timeout,

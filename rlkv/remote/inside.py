@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from rlkv.errors import UserError
+from rlkv.remote.keeping import Keeper, fetch
 from rlkv.remote.lines import LineObserver
 from rlkv.training import ranks
 from rlkv.training.config import TrainConfig, make_config
 from rlkv.training.launching import spread_out
 
 CONFIG = "RLKV_CONFIG"
+KEPT = "RLKV_KEPT"
+"""Where checkpoints are kept, as "REPOSITORY#ROW" (`rlkv.remote.keeping`)."""
 
 
 def main() -> int:
@@ -35,7 +38,9 @@ def main() -> int:
 
         observer.send("model", **model_told(config))
         folder = Path(tempfile.mkdtemp(prefix="rlkv-"))
-        observer.mask(train_as_planned(config, folder, observer))
+        fetch(os.environ[KEPT], folder)
+        with Keeper(os.environ[KEPT], folder, observer.event):
+            observer.mask(train_as_planned(config, folder, observer))
     except UserError as error:
         observer.send("failed", text=str(error), mistake=True)
         return 2

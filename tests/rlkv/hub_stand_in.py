@@ -116,8 +116,10 @@ class HubStandIn(BaseHTTPRequestHandler):
             for e in entries
             if e["key"] == "file"
         }
+        gone = tuple(e["value"]["path"] for e in entries if e["key"].startswith("deleted"))
+        left = {n: d for n, d in self.repos[repo].items() if not any(_is_in(n, g) for g in gone)}
         self.commits.append(header["summary"])
-        commit = self._keep(repo, {**self.repos[repo], **files})
+        commit = self._keep(repo, {**left, **files})
         url = f"http://{self.headers['Host']}/{repo}/commit/{commit}"
         return self._json({"commitUrl": url, "commitOid": commit, "pullRequestUrl": None})
 
@@ -223,6 +225,11 @@ class HubStandIn(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+
+def _is_in(name: str, gone: str) -> bool:
+    """Whether a file is what was deleted, or lies in a folder that was."""
+    return name == gone or name.startswith(f"{gone.rstrip('/')}/")
 
 
 def tags_of(card: str) -> list[str]:

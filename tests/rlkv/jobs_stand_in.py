@@ -63,6 +63,8 @@ class Cloud:
     jobs: dict[str, StandInJob] = field(default_factory=dict)
     before: str = ""
     """Python put in front of every job's command."""
+    repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """The newest files of each repository."""
 
     def start(self, spec: dict[str, Any]) -> str:
         name = f"job{len(self.jobs)}"
@@ -164,7 +166,7 @@ class JobsStandIn(HubStandIn):
 def cloud(folder: Path) -> Iterator[Cloud]:
     """Runs the stand-in."""
     made = Cloud(folder)
-    handler = type("Handler", (JobsStandIn,), {**nothing(), "cloud": made})
+    handler = type("Handler", (JobsStandIn,), {**nothing(), "cloud": made, "repos": made.repos})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     made.url = f"http://127.0.0.1:{server.server_port}"
