@@ -35,8 +35,8 @@ GROUPS = {
     ],
     "Problems": ["problems", "pool", "strata", "eval_problems"],
     "Machine": [
-        "rows_at_once", "rollout_rows", "device", "dtype", "processes", "where", "flavor", "timeout",
-        "save_every", "report_to",
+        "rows_at_once", "rollout_rows", "device", "dtype", "processes", "where", "flavor",
+        "timeout", "save_every", "report_to",
     ],
 }  # fmt: skip
 NAMES = MAIN + [name for names in GROUPS.values() for name in names]
