@@ -72,6 +72,11 @@ class SplitHeadLayer(CompressedLayer):
     def nbytes(self) -> int:
         return self.full.nbytes + self.ring.nbytes
 
+    def row_bytes(self, row: int, tokens: int) -> int:
+        """Bytes of the slots that a row of `tokens` fills."""
+        slots = min(tokens, self.window.sink + self.window.recent)
+        return self.full.row_bytes(tokens) + self.ring.row_bytes(slots)
+
     # --- attention ------------------------------------------------------------------------
 
     def attend(
@@ -256,3 +261,7 @@ class SplitHeadCache(Cache):
     def nbytes(self) -> int:
         """Bytes of keys and values held now, read from the tensors' storage."""
         return sum(layer.nbytes for layer in self.layers)
+
+    def row_bytes(self, row: int, tokens: int) -> int:
+        """Bytes of what one row holds of its `tokens`: without padding and room to grow."""
+        return sum(layer.row_bytes(row, tokens) for layer in self.layers)

@@ -47,6 +47,13 @@ class Store:
         """Where the tensor lies; 0 without one."""
         return 0 if self.data is None else self.data.data_ptr()
 
+    def row_bytes(self, slots: int | None = None) -> int:
+        """Bytes of so many slots of one row; None is all of them."""
+        if self.data is None:
+            return 0
+        per_slot = self.data[:, :1, :, :1].numel() * self.data.itemsize
+        return per_slot * (self.data.shape[3] if slots is None else slots)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the storage behind the tensor."""

@@ -102,6 +102,11 @@ class DroppingLayer(CompressedLayer):
     def nbytes(self) -> int:
         return sum(store.nbytes for store in [*self.of_tokens, *self.of_heads])
 
+    def row_bytes(self, row: int, tokens: int) -> int:
+        """Bytes of the slots that a row fills, and of what it has besides."""
+        held = sum(store.row_bytes(self.occupancy.held[row]) for store in self.of_tokens)
+        return held + sum(store.row_bytes() for store in self.of_heads)
+
     # --- attention --------------------------------------------------------------------------
 
     def attend(
@@ -169,6 +174,10 @@ class DroppingCache(Cache):
     def nbytes(self) -> int:
         """Bytes held now, read from the tensors' storage: keys, values, and what ranks them."""
         return sum(layer.nbytes for layer in self.layers)
+
+    def row_bytes(self, row: int, tokens: int) -> int:
+        """Bytes of what one row holds of its `tokens`: without padding and room to grow."""
+        return sum(layer.row_bytes(row, tokens) for layer in self.layers)
 
     def reset(self) -> None:
         """Forgets everything and frees the memory."""

@@ -27,7 +27,7 @@ class Accuracy:
     mean_tokens: float
     """Generated tokens of an answer."""
     kv_bytes: int
-    """Mean measured bytes of keys and values of an answer at its end."""
+    """Mean bytes of keys and values that an answer held at its end."""
 
     @property
     def value(self) -> float:

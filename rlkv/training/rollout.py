@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Protocol, runtime_checkable
 
 import torch
 from transformers import PreTrainedModel
@@ -45,7 +46,17 @@ class Rollout:
     length: int = 0
     """Tokens of this row in the cache when it ended."""
     kv_bytes: int = 0
-    """Its share of the measured bytes of the batch's cache when it ended."""
+    """Bytes of the cache's slots that it filled when it ended, whatever batch it was drawn in; 0
+    where the cache is only a means (`WholeCache`)."""
+
+
+@runtime_checkable
+class RowBytes(Protocol):
+    """A cache that tells what a row of it holds."""
+
+    def row_bytes(self, row: int, tokens: int) -> int:
+        """Bytes of what one row holds of its `tokens`."""
+        ...
 
 
 Ended = Callable[[int, Rollout], None]
@@ -198,13 +209,16 @@ class _Batch:
             elif is_repetitive(rollout.ids):
                 rollout.stop_reason = "repetition"
             if last or rollout.stop_reason != "length":
-                self._end(self.rows[row])
+                self._end(row)
         return tokens
 
-    def _end(self, row: int) -> None:
+    def _end(self, place: int) -> None:
+        """The answer in row `place` of the cache has ended."""
+        row = self.rows[place]
         rollout = self.rollouts[row]
         rollout.length = len(self.prompts[row]) + len(rollout.ids) - 1  # the last is not fed
-        rollout.kv_bytes = getattr(self.cache, "nbytes", 0) // len(self.rows)
+        if isinstance(self.cache, RowBytes):
+            rollout.kv_bytes = self.cache.row_bytes(place, rollout.length)
         if self.ended is not None:
             self.ended(row, rollout)
 

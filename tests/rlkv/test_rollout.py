@@ -1,14 +1,17 @@
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedModel
 
 from rlkv import gates as gates_module
+from rlkv.baselines.h2o import H2OCache
+from rlkv.baselines.rkv import RKVCache
 from rlkv.cache import SplitHeadCache
 from rlkv.generation import end_tokens, is_repetitive, prompt_ids
 from rlkv.masks import HeadMask
-from rlkv.models import load_model
+from rlkv.models import load_model, model_spec
 from rlkv.tasks import get_task
 from rlkv.training.rollout import Draw, Rollout, drawn, rollouts
 from rlkv.training.rollout_cache import WholeCache
@@ -110,3 +113,29 @@ def test_top_k_and_top_p_cut_what_is_drawn_not_what_is_reported() -> None:
         assert set(tokens.tolist()) == {0, 1}
         whole = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
         assert torch.equal(logprobs, whole)
+
+
+CACHES: dict[str, type[Any]] = {"split": SplitHeadCache, "h2o": H2OCache, "rkv": RKVCache}
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_bytes_are_those_of_the_answer_not_of_its_batch(tracer, cache: str) -> None:
+    model, tokenizer = tracer
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, sink=4, recent=16)
+    made: list[Any] = []
+
+    def new_cache() -> Any:
+        made.append(CACHES[cache](model, mask))
+        return made[-1]
+
+    prompts, ends = _prompts(tokenizer, 6), end_tokens(model, tokenizer)
+    assert len({len(prompt) for prompt in prompts}) > 1
+    alone, together = (
+        rollouts(model, prompts, Draw(60, 0.0), ends, new_cache, rows) for rows in (1, 6)
+    )
+    assert [r.kv_bytes for r in alone] == [r.kv_bytes for r in together]
+    for rollout, held in zip(alone, made, strict=False):
+        assert 0 <= held.nbytes - rollout.kv_bytes <= held.nbytes * 8 / rollout.length + 8
+    if cache == "split":
+        spec = model_spec(model)
+        assert [r.kv_bytes for r in alone] == [spec.kv_bytes(mask, r.length) for r in alone]

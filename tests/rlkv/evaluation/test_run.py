@@ -28,9 +28,9 @@ def whole(config: EvalConfig, folder: Path) -> Keeper:
     return keeper
 
 
-def spoken(keeper: Keeper) -> dict[object, tuple[str, str, int]]:
-    """What was answered; bytes aside, which depend on the batch."""
-    return {place: (s.text, s.verdict, s.tokens) for place, s in keeper.samples.items()}
+def spoken(keeper: Keeper) -> dict[object, tuple[str, str, int, int]]:
+    """What was answered, and in how many bytes."""
+    return {place: (s.text, s.verdict, s.tokens, s.kv_bytes) for place, s in keeper.samples.items()}
 
 
 def test_every_problem_is_asked_once_under_every_cell(tmp_path: Path) -> None:
