@@ -6,6 +6,7 @@ from rlkv.masks import HeadMask
 from ui.components.head_panel import HeadSize
 from ui.components.tiles import Tile, tiles
 from ui.engine import spec
+from ui.studio import Settings
 from ui.units import bytes_text, percent
 
 
@@ -39,7 +40,9 @@ def size_of(mask: HeadMask) -> HeadSize | None:
     whole = [n for n in noted if isinstance(n, int) and 0 < n < 10**6]
     if len(whole) == 3:
         return HeadSize(whole[0], whole[1], whole[2] // mask.kv_heads)
-    found = spec(mask.model)
+    # Anybody may have written that name: on a shared copy it must not be looked up with the owner's
+    # token, nor on the owner's disk.
+    found = spec(mask.model) if Settings.from_environment().allows(mask.model) else None
     if found is not None and (found.layers, found.kv_heads) == mask.shape:
         return HeadSize(found.head_dim, found.itemsize, found.group)
     return None

@@ -56,8 +56,15 @@ def from_pretrained(
     return replace(mask, name=_named(mask.name, folder, repo), info={**mask.info, "hub": origin})
 
 
-def fetch(repo: str, *, revision: str | None = None, token: str | None = None) -> Path:
+def fetch(
+    repo: str, *, revision: str | None = None, token: str | None = None, for_guest: bool = False
+) -> Path:
     """The folder of the Hub's cache that holds the mask's files of a repository.
+
+    Args:
+        token: None for that of the environment or of `hf auth login`.
+        for_guest: whether somebody else asks than the owner of this machine. Then None is no token
+            at all, and the Hub is asked each time whether they may see what was fetched before.
 
     Raises:
         UserError: if it can't be fetched, saying why.
@@ -65,11 +72,13 @@ def fetch(repo: str, *, revision: str | None = None, token: str | None = None) -
     try:
         require_reachable(f"The mask '{repo}'")
     except UserError:
-        if (kept := _kept(repo, revision)) is not None:
+        if not for_guest and (kept := _kept(repo, revision)) is not None:
             return kept
         raise
+    # None would have the Hub's client look for the owner's.
+    shown = token or (False if for_guest else None)
     with explained(f"The mask '{repo}' can't be read", token):
-        info = HfApi(token=token).model_info(repo, revision=revision, files_metadata=True)
+        info = HfApi(token=shown).model_info(repo, revision=revision, files_metadata=True)
         for file in info.siblings or []:
             if file.rfilename in NAMES and (file.size or 0) > MAX_BYTES:
                 raise UserError(f"'{file.rfilename}' of '{repo}' is larger than any mask can be.")
@@ -77,7 +86,7 @@ def fetch(repo: str, *, revision: str | None = None, token: str | None = None) -
             snapshot_download(
                 repo,
                 revision=revision,
-                token=token,
+                token=shown,
                 allow_patterns=list(NAMES),
                 tqdm_class=_NoBar,
             )
@@ -86,7 +95,12 @@ def fetch(repo: str, *, revision: str | None = None, token: str | None = None) -
 
 def _kept(repo: str, revision: str | None) -> Path | None:
     try:
-        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+        # With the same names as when it was fetched: else the other files count as missing.
+        folder = Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=list(NAMES), local_files_only=True
+            )
+        )
     except (OSError, ValueError):
         return None
     return folder if any((folder / name).is_file() for name in NAMES) else None

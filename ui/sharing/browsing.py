@@ -20,7 +20,7 @@ from ui.components.header import section
 from ui.engine import MODEL
 from ui.library.importing import MOST_FILES, Pending, Waiting, event_data, preview
 from ui.messages import told
-from ui.sharing.account import login_button, token_of
+from ui.sharing.account import is_shared, login_button, token_of
 from ui.sharing.using import ON_THE_HUB
 from ui.studio import Studio
 
@@ -78,7 +78,7 @@ def _wire(
     def opened(event: gr.EventData, waiting: Pending, signed_in: gr.OAuthToken | None) -> list[Any]:
         with told():
             repo = str(event_data(event).get("repo", ""))[:LONGEST]
-            waiting = _with(waiting, repo, token_of(studio, signed_in))
+            waiting = with_repo(studio, waiting, repo, signed_in)
         return [waiting, preview(studio, waiting)]
 
     gr.on([look_up.click, words.submit], listed, [model, words], found, **ON_THE_HUB)
@@ -114,8 +114,10 @@ def _entry(mask: HubMask) -> str:
     )
 
 
-def _with(waiting: Sequence[Waiting], repo: str, token: str | None) -> Pending:
-    """What waits, and the mask of a repository behind it.
+def with_repo(
+    studio: Studio, waiting: Sequence[Waiting], repo: str, signed_in: gr.OAuthToken | None
+) -> Pending:
+    """What waits, and the mask of a repository behind it, as whoever asks may see it.
 
     Raises:
         UserError: if it can't be fetched, or too much waits.
@@ -123,8 +125,9 @@ def _with(waiting: Sequence[Waiting], repo: str, token: str | None) -> Pending:
     name = require_repo(repo)
     if len(waiting) >= MOST_FILES:
         raise UserError("Keep or discard what waits first.")
+    token, guest = token_of(studio, signed_in), is_shared(studio)
     try:
-        folder = within(PATIENCE_S, lambda: fetch(name, token=token))
+        folder = within(PATIENCE_S, lambda: fetch(name, token=token, for_guest=guest))
     except TimeoutError:
         raise UserError(f"'{name}' was not here within {PATIENCE_S:g} s: try again.") from None
     number = max((one.number for one in waiting), default=0) + 1
