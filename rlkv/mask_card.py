@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from rlkv.mask_files.limits import PICTURE
 from rlkv.mask_files.parsed import MAX_MODEL, MAX_NAME, one_line
+from rlkv.mask_metrics import CLAIMED, figure, is_claimed
 from rlkv.masks import HeadMask
 from rlkv.snippets import cli_snippet, python_snippet
 
@@ -39,19 +38,10 @@ def card(mask: HeadMask, *, source: str = "") -> str:
         f"{mask.sink} sink and {mask.recent} recent tokens.\n",
         f"![Gate of every KV head]({PICTURE})\n",
         _facts(mask),
-        _results(mask.info),
+        _results(mask),
         _use(mask, source),
     ]
     return "\n".join(part for part in parts if part)
-
-
-def figure(info: Mapping[str, Any], name: str) -> float | None:
-    """A share of `info["metrics"]`, which an imported file may have filled with anything."""
-    metrics = info.get("metrics")
-    value = metrics.get(name) if isinstance(metrics, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) and 0 <= value <= 1 else None
 
 
 def _facts(mask: HeadMask) -> str:
@@ -68,18 +58,19 @@ def _facts(mask: HeadMask) -> str:
     return f"| | |\n|---|---|\n{lines}\n"
 
 
-def _results(info: Mapping[str, Any]) -> str:
-    found = {title: figure(info, name) for name, title in METRICS.items()}
+def _results(mask: HeadMask) -> str:
+    found = {title: figure(mask, name) for name, title in METRICS.items()}
     lines = [
         f"| {title} | {100 * value:.1f} % |" for title, value in found.items() if value is not None
     ]
     if not lines:
         return ""
-    metrics = info.get("metrics")
+    metrics = mask.info.get("metrics")
     number = metrics.get("n") if isinstance(metrics, Mapping) else None
     over = f" Over {number} problems." if isinstance(number, int) else ""
     table = "\n".join(lines)
-    said = f"As measured at the end of its training.{over}"
+    claimed = is_claimed(mask.info)
+    said = f"{CLAIMED.capitalize() if claimed else 'As measured at the end of its training'}.{over}"
     return f"## Results\n\n{said}\n\n| | |\n|---|---|\n{table}\n"
 
 

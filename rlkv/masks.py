@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rlkv import mask_files
 from rlkv.errors import UserError
 from rlkv.mask_link import to_link
+from rlkv.mask_metrics import METRICS
 
 Scores = NDArray[np.float32]
 Kept = NDArray[np.bool_]
@@ -222,7 +223,8 @@ class HeadMask:
         return self.keep_best(self.kept.size if not extra else min(self.kept.size, spare // extra))
 
     def toggle(self, layer: int, head: int) -> HeadMask:
-        """Turns one head from kept to compressed or back.
+        """Turns one head from kept to compressed or back; what was measured counts no more, unless
+        it is still a cut of the scores (`rlkv.mask_metrics`).
 
         Raises:
             UserError: if there is no such head.
@@ -237,9 +239,13 @@ class HeadMask:
         return replace(self, kept=kept)
 
     def inverse(self) -> HeadMask:
-        """The opposite ranking at the same number of kept heads: the worst heads are kept."""
+        """The opposite ranking at the same number of kept heads: the worst heads are kept. What was
+        measured of this one is not true of it."""
         return replace(
-            self, scores=1.0 - self.scores, kept=self.ranks() >= self.kept.size - self.n_kept
+            self,
+            scores=1.0 - self.scores,
+            kept=self.ranks() >= self.kept.size - self.n_kept,
+            info={k: v for k, v in self.info.items() if k != METRICS},
         )
 
     def require_shape(self, layers: int, kv_heads: int, model: str) -> None:

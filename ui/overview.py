@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from rlkv.mask_metrics import figure
 from rlkv.masks import HeadMask
 from rlkv.tasks import Problem, get_task
 from ui import catalogue, space
@@ -67,12 +68,11 @@ def _facts() -> None:
 
 def _accuracy(mask: HeadMask) -> list[Tile]:
     """What the training measured at the end, if the mask was cut where it was measured."""
-    metrics = mask.info.get("metrics")
-    at_half = metrics.get("accuracy_at_50") if isinstance(metrics, dict) else None
-    if not isinstance(at_half, float) or abs(mask.sparsity - 0.5) > 0.01:
+    at_half = figure(mask, "accuracy_at_50")
+    if at_half is None or abs(mask.sparsity - 0.5) > 0.01:
         return []
-    full = metrics.get("accuracy_full") if isinstance(metrics, dict) else None
-    beside = f"full {percent(full)}" if isinstance(full, float) else ""
+    full = figure(mask, "accuracy_full")
+    beside = f"full {percent(full)}" if full is not None else ""
     return [Tile("Right answers", percent(at_half), beside)]
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import ModelCardData
 
 from rlkv.hub.names import TAGS, is_on_hub, model_tag
-from rlkv.mask_card import card, figure
+from rlkv.mask_card import card
 from rlkv.mask_files.parsed import one_line
+from rlkv.mask_metrics import figure, is_claimed
 
 if TYPE_CHECKING:
     from rlkv.masks import HeadMask
@@ -33,9 +34,10 @@ def _front_matter(mask: HeadMask) -> str:
 
 
 def _model_index(mask: HeadMask) -> list[dict[str, Any]]:
-    """The accuracy at half of the heads, in the Hub's form for results."""
-    accuracy, task = figure(mask.info, "accuracy_at_50"), mask.info.get("task")
-    if accuracy is None or not isinstance(task, str) or not task:
+    """The accuracy at half of the heads, in the Hub's form for results, which has no word for a
+    figure that somebody else claims."""
+    accuracy, task = figure(mask, "accuracy_at_50"), mask.info.get("task")
+    if accuracy is None or is_claimed(mask.info) or not isinstance(task, str) or not task:
         return []
     name = "accuracy at 50 % sparsity"
     result = {

@@ -24,6 +24,7 @@ from rlkv.mask_files.limits import (
 from rlkv.mask_files.parsed import Parsed
 from rlkv.mask_files.safetensors_table import read_safetensors, write_safetensors
 from rlkv.mask_files.tsv import read_tsv, unspread, write_tsv
+from rlkv.mask_metrics import true_info
 
 if TYPE_CHECKING:
     from rlkv.masks import HeadMask
@@ -96,7 +97,7 @@ def contents(mask: HeadMask) -> dict[str, bytes]:
         "recent_size": mask.recent,
         "sparsity": round(mask.sparsity, 6),
         "kept": ["".join("1" if k else "0" for k in row) for row in mask.kept],
-        "info": dict(mask.info),
+        "info": true_info(mask),
     }
     return {
         GATES: write_safetensors(mask.scores),

@@ -27,7 +27,10 @@ class MaskLine(TypedDict):
     task: str
     seed: int | None
     accuracy_at_50: float | None
-    """Share of unseen problems right with half of the heads compressed, where that was measured."""
+    """Share of unseen problems right with half of the heads compressed, where that was measured of
+    this very mask and not of one that it was edited from."""
+    accuracy_claimed: bool
+    """Whether that figure is the word of an imported file."""
     shipped: bool
     job: str | None
     """The job that learned it."""

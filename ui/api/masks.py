@@ -8,6 +8,7 @@ from typing import Any
 
 from rlkv.errors import UserError
 from rlkv.mask_link import is_link
+from rlkv.mask_metrics import figure, is_claimed, true_info
 from rlkv.masks import HeadMask
 from rlkv.snippets import python_snippet
 from ui import catalogue
@@ -44,7 +45,7 @@ class MaskEndpoints:
         """
         entry = entry_of(self._studio, mask)
         found = entry.mask
-        info: dict[str, Any] = json.loads(json.dumps(dict(found.info), default=str))
+        info: dict[str, Any] = json.loads(json.dumps(true_info(found), default=str))
         return {
             **_line(entry),
             "scores": found.scores.astype(float).round(8).tolist(),
@@ -95,8 +96,7 @@ def cut(mask: HeadMask, sparsity: Any) -> HeadMask:
 
 def _line(entry: catalogue.Entry) -> MaskLine:
     mask, info = entry.mask, entry.mask.info
-    measured = info.get("metrics")
-    accuracy = measured.get("accuracy_at_50") if isinstance(measured, dict) else None
+    accuracy = figure(mask, "accuracy_at_50")
     seed, task = info.get("seed"), info.get("task")
     return {
         "key": entry.key,
@@ -110,7 +110,8 @@ def _line(entry: catalogue.Entry) -> MaskLine:
         "recent": mask.recent,
         "task": task if isinstance(task, str) else "",
         "seed": seed if isinstance(seed, int) else None,
-        "accuracy_at_50": accuracy if isinstance(accuracy, int | float) else None,
+        "accuracy_at_50": accuracy,
+        "accuracy_claimed": accuracy is not None and is_claimed(info),
         "shipped": entry.is_shipped,
         "job": entry.job_id,
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from rlkv.mask_metrics import true_info
 from rlkv.masks import HeadMask
 from ui.catalogue import MADE_FROM
 from ui.components.header import section
@@ -80,7 +81,7 @@ def wire_mask_card(
         if not name:
             raise refusal("Give the mask a name first.")
         parent = now.key if now.entry.is_stored else None
-        info = {**now.mask.info, MADE_FROM: {"name": now.mask.name, "key": now.key}}
+        info = {**true_info(now.mask), MADE_FROM: {"name": now.mask.name, "key": now.key}}
         mask = replace(now.mask, name=name, info=info)
         key = _store(studio, mask, parent, now.entry.job_id)
         notice(f"Saved as “{name}”.")

@@ -11,14 +11,13 @@ from typing import Any
 from rlkv.errors import UserError
 from rlkv.mask_files.found import Found, look
 from rlkv.mask_files.parsed import MAX_NAME, one_line
+from rlkv.mask_metrics import CLAIMED, IMPORTED, figure, true_info
 from rlkv.mask_picture import thumbnail
 from rlkv.masks import HeadMask
 from ui import catalogue
 from ui.studio import Studio
 from ui.units import percent
 
-IMPORTED = "imported_from"
-"""In a mask's notes: the name and the kind of the file that it came from."""
 MOST_FILES = 20
 """Looked at together."""
 
@@ -80,7 +79,7 @@ def kept(
 
 def store(studio: Studio, mask: HeadMask, file: str, form: str) -> str:
     """Keeps an imported mask; -> its key."""
-    info = {k: v for k, v in mask.info.items() if k not in (catalogue.MADE_FROM, "averaged")}
+    info = {k: v for k, v in true_info(mask).items() if k not in (catalogue.MADE_FROM, "averaged")}
     info[IMPORTED] = {"file": file, "form": form}
     name = mask.name or one_line(Path(file).stem, MAX_NAME) or "Mask"
     return studio.masks.save(replace(mask, name=name, info=info).to_record()).id
@@ -117,6 +116,7 @@ def found_facts(found: Found) -> str:
         "as the file says" if found.has_kept else "the best half, since the file names scores only"
     )
     fits = ", ".join(found.fits) or "no model that is known here by this shape"
+    claimed = figure(mask, "accuracy_at_50")
     window = f"{mask.sink} first and {mask.recent} latest tokens"
     rows = [
         ("Form", found.form),
@@ -128,6 +128,7 @@ def found_facts(found: Found) -> str:
         ("Window", window if found.has_window else f"{window}, the default"),
         ("Model", mask.model or "not named"),
         ("Fits", fits),
+        ("At 50 %", "" if claimed is None else f"{percent(claimed)} right, {CLAIMED}"),
         ("Notes", "; ".join(_notes(mask))),
     ]
     cells = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows if text)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from rlkv.mask_card import figure
 from rlkv.mask_files.parsed import one_line
+from rlkv.mask_metrics import IMPORTED, figure, is_claimed
 from rlkv.masks import HeadMask
 from storage.masks import MaskRow
 from ui import catalogue
 from ui.library.averaging import AVERAGED
-from ui.library.importing import IMPORTED
 from ui.studio import Studio
 
 
@@ -55,8 +54,14 @@ class Item:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of problems solved at 50 % sparsity, as its training measured it."""
-        return figure(self.mask.info, "accuracy_at_50")
+        """Share of problems solved at 50 % sparsity, as its training measured it; None where that
+        was another mask's."""
+        return figure(self.mask, "accuracy_at_50")
+
+    @property
+    def claimed(self) -> bool:
+        """Whether that is the word of an imported file."""
+        return is_claimed(self.mask.info)
 
 
 def items(studio: Studio) -> list[Item]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from html import escape
 
+from rlkv.mask_metrics import CLAIMED
 from rlkv.mask_picture import thumbnail
 from storage.masks import MaskRow
 from ui.library.shelf import Item, Origin
@@ -107,6 +108,8 @@ def _origin_words(origin: Origin) -> str:
 
 def _figures(item: Item) -> str:
     accuracy = NOT_YET if item.accuracy is None else percent(item.accuracy)
+    if item.accuracy is not None and item.claimed:
+        accuracy += f' <small title="{CLAIMED.capitalize()}">claimed</small>'
     return (
         f'<dl><div><dt>At 50 %</dt><dd data-figure="accuracy">{accuracy}</dd></div>'
         f"<div><dt>Sparsity</dt><dd>{percent(item.mask.sparsity)}</dd></div></dl>"

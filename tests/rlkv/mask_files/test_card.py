@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from rlkv.mask_card import card, figure
+from rlkv.mask_card import card
 from rlkv.mask_files.found import look
+from rlkv.mask_metrics import figure
 from rlkv.mask_picture import heat_map, thumbnail
 from rlkv.masks import HeadMask
 
@@ -47,7 +48,8 @@ def test_no_name_breaks_out_of_the_card() -> None:
 
 @pytest.mark.parametrize("metrics", [None, 3, [1], {"accuracy_at_50": "x"}, {"accuracy_at_50": 7}])
 def test_a_figure_that_is_none_is_left_out(metrics: object) -> None:
-    assert figure({"metrics": metrics}, "accuracy_at_50") is None
+    mask = HeadMask.full(2, 2, info={"metrics": metrics})
+    assert figure(mask, "accuracy_at_50") is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4, 8), (36, 8), (30, 3)])
