@@ -55,7 +55,7 @@ def from_tsv(
     """DuoAttention's and RLKV's layout; `config` is DuoAttention's, where there is one."""
     scores, own = read_tsv(data, name)
     if own:
-        return _from_comment(scores, own, name)
+        return _from_comment(scores, own, name, paper)
     config = config or {}
     form = "RLKV gates" if paper else "DuoAttention pattern" if config else "table of scores"
     model = config.get("model_name")
@@ -102,7 +102,7 @@ def contents(mask: HeadMask) -> dict[str, bytes]:
     return {
         GATES: write_safetensors(mask.scores),
         CONFIG: (json.dumps(config, indent=2) + "\n").encode(),
-        TSV: write_tsv(mask.scores),
+        TSV: write_tsv(mask),
     }
 
 
@@ -125,12 +125,12 @@ def _own(scores: Table, config: Mapping[str, Any], name: str) -> Parsed:
     )
 
 
-def _from_comment(scores: Table, config: Mapping[str, Any], name: str) -> Parsed:
-    """`adapter_weights.tsv` as we write it."""
+def _from_comment(scores: Table, config: Mapping[str, Any], name: str, paper: bool) -> Parsed:
+    """A table as we write it, by itself."""
     require_shape(scores.shape)
     kept = read_kept(config.get("kept"), scores.shape, name)
     return Parsed(
-        "RLKV gates, written by RLKV Studio",
+        f"{'RLKV gates' if paper else 'table of scores'}, written by RLKV Studio",
         unspread(scores, kept) if config.get("spread") is True else scores,
         kept,
         _window(config, "sink"),

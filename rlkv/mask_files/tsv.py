@@ -48,11 +48,10 @@ def read_tsv(data: bytes, name: str) -> tuple[Table, dict[str, Any]]:
     return np.array(rows), config
 
 
-def write_tsv(scores: np.ndarray[Any, np.dtype[Any]]) -> bytes:
-    """A row a layer; nine digits give every float32 back exactly."""
-    table = io.StringIO()
-    np.savetxt(table, scores, delimiter="\t", fmt="%.9g")
-    return table.getvalue().encode()
+def write_tsv(mask: HeadMask) -> bytes:
+    """A row a layer under a line that says which heads are kept; nine digits give every float32
+    back exactly."""
+    return _written(mask.scores, _comment(mask), "%.9g")
 
 
 def fork_sparsity(kept: int, heads: int) -> float:
@@ -78,21 +77,30 @@ def write_adapter_weights(mask: HeadMask) -> bytes:
     kept = mask.kept
     worst, best = scores[kept].min(initial=2.0), scores[~kept].max(initial=-1.0)
     spread = not worst - best > 1e-5
-    config = {
-        "sink": mask.sink, "recent": mask.recent, "model": mask.model, "revision": mask.revision,
-        "name": mask.name, "kept": ["".join("01"[int(k)] for k in row) for row in kept],
-        "rlkv_sparsity": round(fork_sparsity(int(kept.sum()), kept.size), 6), "spread": spread,
-    }  # fmt: skip
+    sparsity = round(fork_sparsity(int(kept.sum()), kept.size), 6)
+    config = {**_comment(mask), "rlkv_sparsity": sparsity, "spread": spread}
     if spread:
         half = (1.0 - GAP) / 2
         scores = np.where(kept, 1.0 - (1.0 - scores) * half, scores * half)
-    table = io.StringIO()
-    table.write(f"{MARK}{json.dumps(config)}\n")
-    np.savetxt(table, scores, delimiter="\t", fmt="%.12g" if spread else "%.9g")
-    return table.getvalue().encode()
+    return _written(scores, config, "%.12g" if spread else "%.9g")
 
 
 def unspread(scores: Table, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> Table:
     """The inverse of the spreading in `write_adapter_weights`."""
     half = (1.0 - GAP) / 2
     return np.where(kept, 1.0 - (1.0 - scores) / half, scores / half)
+
+
+def _comment(mask: HeadMask) -> dict[str, Any]:
+    """What the scores alone do not say."""
+    return {
+        "sink": mask.sink, "recent": mask.recent, "model": mask.model, "revision": mask.revision,
+        "name": mask.name, "kept": ["".join("01"[int(k)] for k in row) for row in mask.kept],
+    }  # fmt: skip
+
+
+def _written(scores: np.ndarray[Any, Any], comment: dict[str, Any], digits: str) -> bytes:
+    table = io.StringIO()
+    table.write(f"{MARK}{json.dumps(comment)}\n")
+    np.savetxt(table, scores, delimiter="\t", fmt=digits)
+    return table.getvalue().encode()

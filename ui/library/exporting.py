@@ -12,9 +12,10 @@ from ui.downloads import new_folder
 
 
 def file_name(mask: HeadMask) -> str:
-    """A mask's name as a file name that every system takes."""
+    """A mask's name as a file name that every system takes, and no reader passes over as a
+    system's own, such as `__MACOSX`."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in mask.name)
-    return kept.strip("-.")[:60] or "mask"
+    return kept.strip("-._")[:60] or "mask"
 
 
 def written(mask: HeadMask, form: object) -> Path:

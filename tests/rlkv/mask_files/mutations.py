@@ -28,12 +28,14 @@ def good_files(mask: HeadMask) -> dict[str, bytes]:
     array, rows = io.BytesIO(), mask.scores.tolist()
     np.save(array, mask.scores)
     pairs = {f"{i}-{j}": [s, s / 2] for i, row in enumerate(rows) for j, s in enumerate(row)}
-    duo = {TSV: files[TSV], CONFIG: b'{"sink_size": 128, "recent_size": 256, "model_name": "m/x"}'}
+    plain = files[TSV].partition(b"\n")[2]  # without our own line, as DuoAttention writes it
+    duo = {TSV: plain, CONFIG: b'{"sink_size": 128, "recent_size": 256, "model_name": "m/x"}'}
     return {
         "own.zip": zipped(files),
         "folder.zip": zipped({f"mask/{name}": data for name, data in files.items()}),
         "duo.zip": zipped(duo),
         "full_attention_heads.tsv": files[TSV],
+        "table.tsv": plain,
         "adapter_weights.tsv": write_adapter_weights(mask),
         "scores.npy": array.getvalue(),
         "scores.safetensors": files[GATES],

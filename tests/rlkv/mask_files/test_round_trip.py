@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
+import huggingface_hub
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlkv.mask_files import PAPER_TSV, write_adapter_weights
+from rlkv.commands.masks import mask_convert
+from rlkv.mask_files import CONFIG, GATES, PAPER_TSV, TSV, write_adapter_weights
 from rlkv.mask_files.found import look, look_at_bytes
 from rlkv.mask_files.own import contents
 from rlkv.mask_files.tsv import fork_sparsity
 from rlkv.mask_link import to_link
 from rlkv.masks import HeadMask
+from tests.rlkv.hub_stand_in import hub
+from tests.rlkv.test_hub import use
+from ui.library.exporting import written
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), max_size=30)
 
@@ -41,15 +50,80 @@ def masks(draw: st.DrawFn) -> HeadMask:
     )  # fmt: skip
 
 
+def _in_folder(mask: HeadMask, to: Path, *without: str) -> HeadMask:
+    folder = mask.save(to / "m")
+    for name in without:
+        (folder / name).unlink()
+    return HeadMask.load(folder)
+
+
+def _one_file(mask: HeadMask, to: Path, name: str) -> HeadMask:
+    """By the command, which goes by the name."""
+    out = to / name
+    mask_convert(Namespace(mask=str(mask.save(to / "m")), sparsity=None, out=out, json=True))
+    return HeadMask.load(out)
+
+
+WAYS: dict[str, Callable[[HeadMask, Path], HeadMask]] = {
+    "folder": _in_folder,
+    "folder without gates.safetensors": lambda mask, to: _in_folder(mask, to, GATES),
+    "full_attention_heads.tsv in a folder": lambda mask, to: _in_folder(mask, to, GATES, CONFIG),
+    "zip": lambda mask, to: _one_file(mask, to, "mask.zip"),
+    "zip of the page": lambda mask, _: HeadMask.load(written(mask, "zip")),
+    "zip with a folder": lambda mask, _: HeadMask.load(written(mask, "folder")),
+    "full_attention_heads.tsv": lambda mask, to: _one_file(mask, to, TSV),
+    "adapter_weights.tsv": lambda mask, to: _one_file(mask, to, PAPER_TSV),
+    "adapter_weights.tsv of the page": lambda mask, _: HeadMask.load(written(mask, "adapter")),
+    "record": lambda mask, _: HeadMask.from_record(mask.to_record()),
+}
+PRECISION = {"adapter_weights.tsv": 1e-7, "adapter_weights.tsv of the page": 1e-7}
+"""Absolute, where scores may be spread; every other form gives float32 back exactly."""
+
+
+def same(back: HeadMask, mask: HeadMask, precision: float) -> None:
+    assert np.array_equal(back.kept, mask.kept)
+    np.testing.assert_allclose(back.scores, mask.scores, rtol=0, atol=precision)
+    assert (back.sink, back.recent, back.model) == (mask.sink, mask.recent, mask.model)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=25, deadline=None)
+@given(mask=masks())
+def test_every_form_gives_back_kept_heads_gates_window_and_model(way: str, mask: HeadMask) -> None:
+    with tempfile.TemporaryDirectory() as to, mock.patch.dict(os.environ, GRADIO_TEMP_DIR=to):
+        same(WAYS[way](mask, Path(to)), mask, PRECISION.get(way, 0.0))
+
+
 @settings(max_examples=60, deadline=None)
 @given(mask=masks())
 def test_own_files_give_back_everything(mask: HeadMask) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert HeadMask.load(mask.save(Path(folder) / "m")) == mask
         assert HeadMask.load(mask.save_zip(Path(folder) / "m.zip")) == mask
-    files = contents(mask)
-    table = look_at_bytes(files["full_attention_heads.tsv"], "x.tsv").mask
-    assert np.array_equal(table.scores, mask.scores)
+
+
+def test_the_hub_gives_back_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where the repository has lost the gates or all but the table."""
+    random = HeadMask.random(5, 3, sparsity=0.4, seed=1, sink=4, recent=16, model="tracer")
+    with hub() as (endpoint, stand_in):
+        use(monkeypatch, endpoint, tmp_path / "hf")
+        for number, mask in enumerate((random, random.toggle(0, 0), random.toggle(4, 2))):
+            repo = f"user/mask-{number}"
+            mask.push_to_hub(repo, token="hf_any")
+            same(HeadMask.from_pretrained(repo, token="hf_any"), mask, 0.0)
+            for gone, left in ((GATES, "no-gates"), (CONFIG, "table")):
+                files = stand_in.repos[f"user/{left}-{number}"] = dict(stand_in.repos[repo])
+                del files[gone]
+                repo = f"user/{left}-{number}"
+                same(HeadMask.from_pretrained(repo, token="hf_any"), mask, 0.0)
+    huggingface_hub.close_session()
+
+
+def test_duo_attentions_reader_passes_over_the_first_line() -> None:
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, name="# a\n\tb\u2028c").toggle(0, 0)
+    table = np.loadtxt(io.BytesIO(contents(mask)[TSV]), dtype=float, delimiter="\t")
+    assert np.array_equal(table.astype(np.float32), mask.scores)
+    assert look_at_bytes(contents(mask)[TSV], "x.tsv").form.endswith("written by RLKV Studio")
 
 
 @settings(max_examples=150, deadline=None)
