@@ -10,7 +10,7 @@ import numpy as np
 
 from rlkv.known_models import KNOWN, known
 from rlkv.mask_files.parsed import Parsed
-from rlkv.mask_files.reading import parse, parse_bytes
+from rlkv.mask_files.reading import parse, parse_bytes, parse_together
 from rlkv.masks import HeadMask
 
 
@@ -73,6 +73,11 @@ def look(source: str | Path) -> Found:
         UserError: in one line, why it can't be used.
     """
     return _found(parse(source))
+
+
+def look_together(paths: Collection[Path], name: str) -> Found:
+    """As `look`, for the files of one folder that were handed over one by one."""
+    return _found(parse_together(paths, name))
 
 
 def look_at_bytes(data: bytes, file_name: str) -> Found:

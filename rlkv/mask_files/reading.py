@@ -7,7 +7,7 @@ safetensors are parsed, shapes and values are checked before use, nothing is unp
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from rlkv import mask_link
@@ -72,6 +72,15 @@ def parse_bytes(data: bytes, file_name: str) -> Parsed:
             ".npy or .safetensors."
         )
     return reader(data, name.stem)
+
+
+def parse_together(paths: Collection[Path], name: str) -> Parsed:
+    """What files of one folder hold together, wherever they lie now.
+
+    Raises:
+        UserError: in one line, what is wrong with them.
+    """
+    return read_files({path.name: _bytes(path) for path in paths if path.name in NAMES}, name)
 
 
 def _folder(path: Path) -> dict[str, bytes]:

@@ -183,6 +183,19 @@ def test_files_go_out_and_are_looked_at_before_they_come_in(
     assert page.title() != "broken in"
 
 
+def test_the_two_files_of_a_duo_attention_folder_come_in_as_one_mask(
+    page: Page, tmp_path: Path
+) -> None:
+    np.savetxt(tmp_path / "full_attention_heads.tsv", np.eye(4, 8), delimiter="\t")
+    (tmp_path / "config.json").write_text('{"sink_size": 64, "recent_size": 256}')
+    page.goto("/masks")
+    page.locator("#files input[type=file]").set_input_files([*map(str, tmp_path.glob("*.*"))])
+    card = page.locator("#imports .import")
+    expect(card).to_have_count(1)
+    expect(card).to_contain_text("DuoAttention pattern")
+    expect(card).to_contain_text("64 first and 256 latest tokens")
+
+
 @pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1440, "light")])
 def test_it_fits_the_screen(page: Page, db: Database, width: int, theme: str) -> None:
     key = saved(db, 941, name="x" * 80)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rlkv.errors import UserError
-from rlkv.mask_files.found import Found, look
+from rlkv.mask_files import CARD, CONFIG, GATES, PAPER_TSV, PICTURE, TSV
+from rlkv.mask_files.found import Found, look, look_together
 from rlkv.mask_files.parsed import MAX_NAME, one_line
 from rlkv.mask_metrics import CLAIMED, IMPORTED, figure, true_info
 from rlkv.mask_picture import thumbnail
@@ -47,14 +48,30 @@ def looked_at(paths: Sequence[str], before: Pending) -> Pending:
             f"{MOST_FILES} files at once are enough: keep or discard those that wait first."
         )
     number = max((one.number for one in before), default=0)
-    for path in paths:
+    for group in together([Path(path) for path in paths]):
         number += 1
-        file = one_line(Path(path).name, MAX_NAME)
+        file = one_line(" + ".join(path.name for path in group), MAX_NAME)
         try:
-            waiting.append(Waiting(number, file, look(Path(path))))
+            found = look_together(group, group[0].stem) if len(group) > 1 else look(group[0])
+            waiting.append(Waiting(number, file, found))
         except UserError as error:
             waiting.append(Waiting(number, file, None, str(error)))
     return tuple(waiting)
+
+
+def together(paths: Sequence[Path]) -> list[list[Path]]:
+    """Files of one upload, those of a mask's folder as one: its tables, then its config.json.
+
+    By their names, since every upload lies in a folder of its own. Where a name comes twice nobody
+    can tell what belongs to what, so each is looked at by itself.
+    """
+    tables = [path for name in (GATES, TSV, PAPER_TSV) for path in paths if path.name == name]
+    config = [path for path in paths if path.name == CONFIG]
+    names = [path.name for path in (*tables, *config)]
+    if len(config) != 1 or not tables or len(set(names)) < len(names):
+        return [[path] for path in paths]
+    beside = {*names, CARD, PICTURE}
+    return [[*tables, *config], *([path] for path in paths if path.name not in beside)]
 
 
 def kept(

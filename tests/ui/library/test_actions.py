@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from rlkv.errors import UserError
+from rlkv.mask_files import shared_contents
 from rlkv.masks import HeadMask
 from storage.errors import StorageError
 from ui import catalogue
@@ -159,3 +161,57 @@ def test_an_import_is_kept_once_and_for_a_model_of_its_shape(
         kept(studio, rest, 1)
     with pytest.raises(UserError, match="20 files at once"):
         looked_at([str(path)] * 21, ())
+
+
+def _uploaded(folder: Path, files: Mapping[str, str | bytes]) -> list[str]:
+    """As Gradio keeps them: each file in a folder of its own."""
+    paths = []
+    for number, (name, text) in enumerate(files.items()):
+        path = folder / str(number) / name.rpartition("/")[2]
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        paths.append(str(path))
+    return paths
+
+
+DUO = {
+    "config.json": json.dumps({"sink_size": 64, "recent_size": 256, "model_name": "org/base"}),
+    "full_attention_heads.tsv": "0.1\t0.9\n0.8\t0.2\n",
+}
+
+
+def test_the_files_of_a_duo_attention_folder_are_one_mask(studio: Studio, tmp_path: Path) -> None:
+    (one,) = pending = looked_at(_uploaded(tmp_path, DUO), ())
+    assert one.file == "full_attention_heads.tsv + config.json"
+    assert one.found is not None
+    assert one.found.form == "DuoAttention pattern"
+    found = one.found.mask
+    assert (found.sink, found.recent, found.model) == (64, 256, "org/base")
+    _, key = kept(studio, pending, 1)
+    row = studio.masks.get(key)
+    assert (row.name, row.recent) == ("full_attention_heads", 256)
+
+
+def test_the_files_of_a_folder_of_ours_are_one_mask_beside_others(tmp_path: Path) -> None:
+    ours = shared_contents(mask(3).toggle(0, 0))
+    for without in ((), ("gates.safetensors",)):
+        folder = {name: data for name, data in ours.items() if name not in without}
+        files = {"scores.tsv": b"0.1\t0.9\n", **folder}
+        pending = looked_at(_uploaded(tmp_path / str(len(without)), files), ())
+        first, other = (one.found for one in pending)
+        assert first is not None
+        assert first.form == "RLKV Studio mask"
+        assert first.mask == mask(3).toggle(0, 0)
+        assert other is not None
+        assert other.form == "table of scores"
+
+
+def test_what_cannot_be_told_apart_is_looked_at_by_itself(tmp_path: Path) -> None:
+    twice = {**DUO, "b/config.json": DUO["config.json"]}
+    forms = [
+        one.found and one.found.form for one in looked_at(_uploaded(tmp_path / "a", twice), ())
+    ]
+    assert forms == [None, "table of scores", None]
+    damaged = {**DUO, "config.json": "{"}
+    (one,) = looked_at(_uploaded(tmp_path / "b", damaged), ())
+    assert "not valid JSON" in one.reason
