@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlkv.hub.cached import is_other
 from rlkv.known_models import KNOWN, known
 from rlkv.mask_files.parsed import Parsed
 from rlkv.mask_files.reading import parse, parse_bytes, parse_together
@@ -38,8 +39,19 @@ class Found:
         """Models known here whose table has this shape."""
         return [one.ref for one in KNOWN if (one.layers, one.kv_heads) == self.mask.shape]
 
-    def warnings(self, revisions: Collection[tuple[str, str]] = ()) -> list[str]:
-        """What to look at twice; `revisions` are the (model, revision) of masks already here."""
+    def warnings(
+        self,
+        revisions: Collection[tuple[str, str]] = (),
+        in_use: Collection[str] = (),
+        commit: str = "",
+    ) -> list[str]:
+        """What to look at twice.
+
+        Args:
+            revisions: (model, revision) of the masks already here.
+            in_use: models that are loaded.
+            commit: that of the mask's model on this machine, "" where it is not here.
+        """
         mask = self.mask
         said = []
         model = known(mask.model)
@@ -52,6 +64,13 @@ class Found:
             )
         elif model is None and mask.model not in {name for name, _ in revisions}:
             said.append(f"It is for {mask.model}, a model that is not known here.")
+        if mask.model and in_use and mask.model not in in_use:
+            said.append(f"It is for {mask.model}; loaded now: {', '.join(in_use)}.")
+        if is_other(mask.revision, commit):
+            said.append(
+                f"It was learned on revision {mask.revision[:12]} of {mask.model}; on this machine "
+                f"is {commit[:12]}."
+            )
         others = {r for name, r in revisions if name == mask.model and r} - {mask.revision}
         if mask.revision and others:
             said.append(

@@ -16,7 +16,8 @@ from ui.chat.plan import settings_of
 from ui.chat.running import Run, Runs
 from ui.chat.sides import SHOWN
 from ui.engine import MODEL
-from ui.events import MODEL_RUNS, PRIVATE, QUIET
+from ui.events import FOLLOWS, MODEL_RUNS, PRIVATE, QUIET
+from ui.mask_hint import mask_hint
 from ui.messages import told
 from ui.models.allowed import require_allowed
 from ui.models.facts import facts_of
@@ -56,6 +57,12 @@ def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State) -> None:
     gr.on(
         [model.change, p.picker.loaded.change], offered, [model, wanted, filled],
         [filled, *everything], **QUIET,
+    )  # fmt: skip
+    keys = [side.key for side in p.sides]
+    gr.on(
+        [model.change, *(key.change for key in keys)],
+        lambda ref, *keys: mask_hint(studio, keys, str(ref or MODEL)),
+        [model, *keys], p.other, **FOLLOWS,
     )  # fmt: skip
     p.which.change(which, p.which, [side.box for side in p.sides], **QUIET)
     p.sampling.longest.change(

@@ -109,6 +109,8 @@ class Page:
     which: gr.Radio
     sides: list[Side]
     no_mask: gr.HTML
+    other: gr.HTML
+    """What to say where a chosen mask was learned on something else."""
     sampling: Sampling
     filling: Filling
     kept: Kept
@@ -150,12 +152,12 @@ def lay_out(
             with gr.Column(elem_classes="card chat-memory"):
                 memory()
             with gr.Column(elem_classes="card chat-settings"):
-                which, sides, no_mask, blind, slowly = _sides(studio)
+                which, sides, (no_mask, other), blind, slowly = _sides(studio)
                 picker = model_picker(studio, "chat")
                 sampling, filling = _sampling(blind, slowly), _filling()
     return Page(
         picker, screen, transcript, question, send, stop, status, samples, which, sides, no_mask,
-        sampling, filling, kept,
+        other, sampling, filling, kept,
     )  # fmt: skip
 
 
@@ -198,11 +200,11 @@ def _samples(question: gr.Textbox) -> gr.Row:
 
 def _sides(
     studio: Studio,
-) -> tuple[gr.Radio, list[Side], gr.HTML, gr.Checkbox, gr.Checkbox]:
+) -> tuple[gr.Radio, list[Side], tuple[gr.HTML, gr.HTML], gr.Checkbox, gr.Checkbox]:
     which = gr.Radio(
         WHICH, value="both", label="Sides that answer", elem_id="which", elem_classes="chips"
     )
-    no_mask = html(elem_id="no-mask")
+    words = html(elem_id="no-mask"), html(elem_id="other-mask")
     names = ("First side", "Second side", "Third side")
     options, best = choices(studio, MODEL, None), default_choice(studio, MODEL, None)
     keys = (FULL, best.key, RANDOM)
@@ -216,7 +218,7 @@ def _sides(
         True, label="Slow enough to read; the speeds shown are the model's own",
         elem_id="slowly", container=False,
     )  # fmt: skip
-    return which, sides, no_mask, blind, slowly
+    return which, sides, words, blind, slowly
 
 
 def _sampling(blind: gr.Checkbox, slowly: gr.Checkbox) -> Sampling:

@@ -13,6 +13,7 @@ from rlkv.mask_link import MAX_LINK, is_link
 from rlkv.mask_picture import thumbnail
 from ui.events import PRIVATE, QUIET
 from ui.library.importing import revisions, store
+from ui.mask_hint import in_use
 from ui.messages import told
 from ui.studio import Studio
 
@@ -67,7 +68,9 @@ def _said(studio: Studio, found: Found | None) -> str:
         mask.model or "model not named",
     ]
     warnings = (
-        [w for w in found.warnings(revisions(studio)) if mask.model in w] if mask.model else []
+        [w for w in found.warnings(revisions(studio), in_use(studio)) if mask.model in w]
+        if mask.model
+        else []
     )
     more = "".join(f" {escape(words)}" for words in warnings)
     return (

@@ -26,6 +26,7 @@ from ui.components.config_form import fields, read
 from ui.components.header import html, section
 from ui.engine import MODEL
 from ui.events import FOLLOWS, QUIET
+from ui.mask_hint import mask_hint
 from ui.models.picker import Picker, model_picker
 from ui.studio import Studio
 
@@ -160,8 +161,9 @@ def size_line(studio: Studio, given: Sequence[Any]) -> str:
         return f'<p class="warn">{escape(str(error))}</p>'
     points = how_many(config)
     total = points * config.problems * config.draws
+    hint = mask_hint(studio, [entry.key for entry in config.masks], config.model)
     return (
-        f'<p class="note">{points} points, {total:,} answers.</p>'
+        f'{hint}<p class="note">{points} points, {total:,} answers.</p>'
         f'<details class="as-command"><summary>As a command line</summary>'
         f'<div class="cli">{escape(command_line(config))}</div></details>'
     )

@@ -16,6 +16,7 @@ from rlkv.mask_metrics import CLAIMED, IMPORTED, figure, true_info
 from rlkv.mask_picture import thumbnail
 from rlkv.masks import HeadMask
 from ui import catalogue
+from ui.mask_hint import commit_here, in_use
 from ui.studio import Studio
 from ui.units import percent
 
@@ -116,7 +117,7 @@ def preview(studio: Studio, pending: Pending) -> str:
     if not pending:
         return ""
     known = revisions(studio)
-    cards = "".join(_card(one, known) for one in pending)
+    cards = "".join(_card(one, _warnings(studio, one, known)) for one in pending)
     good = sum(one.found is not None for one in pending)
     every = (
         f'<p class="every"><button type="button" data-do="keep-all">Keep all {good}</button></p>'
@@ -159,7 +160,14 @@ def _notes(mask: HeadMask) -> list[str]:
     return [one for one in lines if not one.endswith(("were clipped", "are the best half"))]
 
 
-def _card(one: Waiting, known: Collection[tuple[str, str]]) -> str:
+def _warnings(studio: Studio, one: Waiting, known: Collection[tuple[str, str]]) -> list[str]:
+    if one.found is None:
+        return []
+    commit = commit_here(studio, one.found.mask.model)
+    return one.found.warnings(known, in_use(studio), commit)
+
+
+def _card(one: Waiting, told: Collection[str]) -> str:
     name = f"<h3>{escape(one.file)}</h3>"
     if one.found is None:
         return (
@@ -168,7 +176,7 @@ def _card(one: Waiting, known: Collection[tuple[str, str]]) -> str:
             f"{_button('discard', one.number, 'Close')}</article>"
         )
     found = one.found
-    warnings = "".join(f"<li>{escape(words)}</li>" for words in found.warnings(known))
+    warnings = "".join(f"<li>{escape(words)}</li>" for words in told)
     return (
         f'<article class="import" data-n="{one.number}">'
         f'<div class="shown">{thumbnail(found.mask)}'
