@@ -16,6 +16,7 @@ from storage.limits import AT_HOME, DAY_S, Limits
 
 VARIABLES = {
     "masks": "RLKV_VISITOR_MASKS",
+    "masks_a_day": "RLKV_VISITOR_MASKS_A_DAY",
     "chats": "RLKV_VISITOR_CHATS",
     "active_jobs": "RLKV_VISITOR_ACTIVE_JOBS",
     "jobs_a_day": "RLKV_VISITOR_JOBS_A_DAY",
@@ -39,6 +40,8 @@ class Quotas:
 
     masks: int = 20
     """Kept at a time, as the conversations."""
+    masks_a_day: int = 100
+    """Newly kept from one address."""
     chats: int = 50
     active_jobs: int = 1
     jobs_a_day: int = 6
@@ -161,4 +164,21 @@ class JobsStarted(Meter):
             raise UserError(
                 f"From your address {self.most:.0f} jobs were started within a day, which is what "
                 f"this public copy allows: there is room in {max(0.1, hours):.1f} hours. {AT_HOME}"
+            )
+
+
+class MasksKept(Meter):
+    """Masks that were kept, in a day; a visitor's limit at a time is none to ever new visitors."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(most, DAY_S, clock)
+
+    def require(self, who: str) -> None:
+        """Raises UserError where an address has kept as many as it may."""
+        if self.left(who) < 1:
+            hours = self.frees_in(who) / 3600
+            raise UserError(
+                f"From your address {self.most:.0f} masks were kept within a day, which is what "
+                f"this public copy allows: there is room in {max(0.1, hours):.1f} hours. Take the "
+                f"mask away as a file or link. {AT_HOME}"
             )

@@ -15,6 +15,7 @@ from typing import Any
 
 from rlkv.errors import UserError
 from rlkv.hub.names import is_on_hub
+from rlkv.masks import HeadMask
 from rlkv.shipped import EXAMPLES as EXAMPLES
 from storage.chats import Chats
 from storage.database import Database, open_database
@@ -29,7 +30,7 @@ from storage.votes import Votes
 from ui import visitor
 from ui.engine import MODEL, Engine
 from ui.engines import Engines
-from ui.quotas import LONGEST_ANSWER, LONGEST_CONTEXT, JobsStarted, ModelTime, Quotas
+from ui.quotas import LONGEST_ANSWER, LONGEST_CONTEXT, JobsStarted, MasksKept, ModelTime, Quotas
 from ui.retention import Seen
 
 
@@ -100,12 +101,14 @@ class Studio:
     engines: Engines = field(default_factory=Engines)
     model_time: ModelTime = field(init=False)
     jobs_started: JobsStarted = field(init=False)
+    masks_kept: MasksKept = field(init=False)
     _seen: Seen = field(init=False)
 
     def __post_init__(self) -> None:
         quotas = self.settings.quotas
         object.__setattr__(self, "model_time", ModelTime(quotas.model_seconds))
         object.__setattr__(self, "jobs_started", JobsStarted(quotas.jobs_a_day))
+        object.__setattr__(self, "masks_kept", MasksKept(quotas.masks_a_day))
         object.__setattr__(self, "_seen", Seen(self.db))
 
     @classmethod
@@ -152,6 +155,20 @@ class Studio:
     @property
     def votes(self) -> Votes:
         return Votes(self.db, self.owner)
+
+    def keep_mask(self, mask: HeadMask, **origin: str | None) -> str:
+        """Stores a mask for whoever asks; -> its key. `origin` as for `Masks.save`.
+
+        Raises:
+            UserError, StorageError: if they, or others at their address, have kept too many.
+        """
+        where = visitor.address()
+        if self.settings.shared:
+            self.masks_kept.require(where)
+        key = self.masks.save(mask.to_record(), **origin).id
+        if self.settings.shared:
+            self.masks_kept.add(where, 1)
+        return key
 
     # --- what may be done -------------------------------------------------------------------
 

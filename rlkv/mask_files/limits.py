@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ MAX_BYTES = 5_000_000
 MAX_HEADS = 100_000
 MAX_LAYERS = 10_000
 MAX_WINDOW = 10**6
+MAX_INFO = 256_000
+"""Characters of a mask's notes: ten times those of a training on the largest models."""
 Table = NDArray[np.float64]
 
 
@@ -37,3 +41,9 @@ def require_finite(scores: NDArray[Any]) -> None:
     """Raises UserError if a value is no number."""
     if not np.isfinite(scores).all():
         raise UserError("The mask has scores that are not finite numbers; export it again.")
+
+
+def require_info(info: Mapping[str, Any]) -> None:
+    """Raises UserError if a mask's notes are larger than any training's can be."""
+    if (size := len(json.dumps(info))) > MAX_INFO:
+        raise UserError(f"The notes ('info') have {size} characters; at most {MAX_INFO} are read.")

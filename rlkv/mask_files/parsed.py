@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkv.mask_files.limits import Table, require_finite, require_shape
+from rlkv.mask_files.limits import Table, require_finite, require_info, require_shape
 
 MAX_NAME, MAX_MODEL = 80, 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -36,6 +36,7 @@ class Parsed:
     def __post_init__(self) -> None:
         require_shape(self.scores.shape)
         require_finite(self.scores)
+        require_info(self.info)
 
     @property
     def clipped(self) -> int:

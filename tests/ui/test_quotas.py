@@ -20,6 +20,7 @@ from storage.errors import StorageError
 from storage.masks import Masks
 from storage.schema import MaskTable, VisitorTable
 from ui import visitor
+from ui.library.importing import store
 from ui.models.allowed import require_allowed
 from ui.models.picker import choices
 from ui.quotas import MOST_ADDRESSES, JobsStarted, Meter, ModelTime, Quotas
@@ -198,6 +199,32 @@ def test_jobs_are_counted_by_address_only_where_one_was_started(tmp_path: Path) 
         start(studio)
         assert len(studio.jobs.list()) == 1
     studio.db.close()
+
+
+def test_masks_are_counted_by_address_though_every_session_is_new(tmp_path: Path) -> None:
+    quotas = Quotas(masks=2, masks_a_day=3)
+    studio = Studio.open(Settings(shared=True, quotas=quotas, data_dir=tmp_path))
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=1, model="tracer")
+
+    def keep(session: str, host: str = "203.0.113.5") -> str:
+        with asked_by(session=session, host=host):
+            return store(studio, mask, "m.zip", "RLKV Studio mask")
+
+    for number in range(3):
+        keep(f"session {number}")
+    with pytest.raises(UserError, match=r"3 masks were kept within a day.* in 24\.0 hours"):
+        keep("session 3")
+    keep("session 0", host="203.0.113.6")
+    with pytest.raises(StorageError, match="at most 2 masks"):  # and a refusal counts as none
+        keep("session 0", host="203.0.113.6")
+    assert studio.masks_kept.left("203.0.113.6") == 2
+    studio.db.close()
+
+
+def test_no_page_stores_a_mask_uncounted() -> None:
+    folder = Path(visitor.__file__).parent
+    saving = [p.name for p in folder.rglob("*.py") if "masks.save(" in p.read_text()]
+    assert saving == ["studio.py"]
 
 
 def start(studio: Studio, model: str = "tracer") -> None:

@@ -123,4 +123,4 @@ def wire_mask_card(
 
 def _store(studio: Studio, mask: HeadMask, parent: str | None, job_id: str | None) -> str:
     with told():
-        return studio.masks.save(mask.to_record(), parent_id=parent, job_id=job_id).id
+        return studio.keep_mask(mask, parent_id=parent, job_id=job_id)

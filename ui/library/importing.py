@@ -100,7 +100,7 @@ def store(studio: Studio, mask: HeadMask, file: str, form: str) -> str:
     info = {k: v for k, v in true_info(mask).items() if k not in (catalogue.MADE_FROM, "averaged")}
     info[IMPORTED] = {"file": file, "form": form}
     name = mask.name or one_line(Path(file).stem, MAX_NAME) or "Mask"
-    return studio.masks.save(replace(mask, name=name, info=info).to_record()).id
+    return studio.keep_mask(replace(mask, name=name, info=info))
 
 
 def revisions(studio: Studio) -> set[tuple[str, str]]:

@@ -89,7 +89,7 @@ def _wire_changes(studio: Studio, p: Page) -> None:
             raise UserError("Choose the masks to average.")
         entries = [found(studio, key) for key in keys]
         mask = average([(entry.key, entry.mask) for entry in entries])
-        studio.masks.save(mask.to_record())
+        studio.keep_mask(mask)
         notice(f"“{mask.name}” keeps {mask.n_kept} heads, by the mean of the ranks.")
         return listed(studio, words, model)
 

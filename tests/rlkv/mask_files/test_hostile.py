@@ -166,3 +166,11 @@ def test_what_a_stranger_writes_is_stored_as_text(tmp_path: Path) -> None:
     assert row.name.startswith("a b c <b>")
     assert len(row.name) <= 80
     assert row.model == "m Set-Cookie: x"
+
+
+def test_notes_beyond_any_trainings_are_refused(tmp_path: Path) -> None:
+    fits = HeadMask.full(4, 8, info={"notes": ["x" * 255_000]})
+    assert look(fits.save(tmp_path / "fits")).mask == fits
+    more = HeadMask.full(4, 8, info={"notes": ["x" * 257_000]})
+    with pytest.raises(UserError, match="at most 256000 are read"):
+        look(more.save_zip(tmp_path / "more.zip"))
