@@ -38,13 +38,13 @@ def is_shared() -> bool:
 def visitor() -> str:
     """Id of whoever asks for what runs now.
 
-    By the name they signed in with, else by their cookie, else by the session of a script. What
-    was asked by nobody, such as the layout of a page, is asked by somebody new who owns nothing.
+    By their cookie, else by the session of a script. The name of `RLKV_AUTH` tells nobody apart:
+    one name and password is for everybody. What was asked by nobody, such as the layout of a page,
+    is asked by somebody new who owns nothing.
     """
     request = LocalContext.request.get(None)
     raw = _raw(request)
     told = {
-        "name": getattr(request, "username", None),
         "cookie": _cookie(raw.headers) if raw is not None and _own_page(raw.headers) else "",
         "session": getattr(request, "session_hash", None),
     }

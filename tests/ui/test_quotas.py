@@ -47,7 +47,7 @@ def asked_by(
     """As within an event."""
     headers = {"cookie": f"a=b; {visitor.PLAIN}={cookie}", **more.pop("headers", {})}
     raw = SimpleNamespace(headers=headers, client=SimpleNamespace(host=host))
-    request: Any = SimpleNamespace(request=raw, session_hash=session, username=None, **more)
+    request: Any = SimpleNamespace(request=raw, session_hash=session, **more)
     token = LocalContext.request.set(request)
     try:
         yield
@@ -69,6 +69,13 @@ def test_a_cookie_is_a_visitor_and_a_session_one_where_there_is_none() -> None:
     assert COOKIE not in who(COOKIE)
     assert who("", session="s") == who("short", session="s") != who("", session="t")
     assert who("", session=COOKIE) != who(COOKIE)
+
+
+def test_one_login_for_everybody_does_not_make_them_one() -> None:
+    login = {"username": "everybody"}
+    assert who(COOKIE, **login) == who(COOKIE) != who("d" * 40, **login)
+    assert who("", session="s", **login) != who("", session="t", **login)
+    assert who(**login) != who(**login)
 
 
 def test_nobody_is_nobody_else() -> None:
