@@ -39,18 +39,25 @@ def explained(what: str, token: str | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except HfHubHTTPError as error:
+    except Exception as raised:
+        error = _cause(raised)
+        if not isinstance(error, HfHubHTTPError):
+            if not _is_of_network(error):
+                raise
+            raise UserError(
+                f"{what}: the Hub does not answer ({type(error).__name__}). Check the network, "
+                "then try again."
+            ) from None
         status = error.response.status_code if error.response is not None else 0
         said = _said(error.server_message, token)
         hint = HINTS.get(status, "the Hub is in trouble: try again later")
         raise UserError(f"{what}: {hint} (status {status}{said}).") from None
-    except Exception as error:
-        if not _is_of_network(error):
-            raise
-        raise UserError(
-            f"{what}: the Hub does not answer ({type(error).__name__}). Check the network, then "
-            "try again."
-        ) from None
+
+
+def _cause(raised: Exception) -> Exception:
+    """What went wrong with a large file, which the Hub's client wraps."""
+    cause = raised.__cause__
+    return cause if isinstance(raised, RuntimeError) and isinstance(cause, Exception) else raised
 
 
 def _is_of_network(error: Exception) -> bool:

@@ -22,6 +22,8 @@ COMMIT = "c" * 40
 ABOUT = re.compile(r"/api/(?:models|datasets)/([^/]+/[^/?]+)(?:/revision/([^/?]+))?(\?.*)?")
 TREE = re.compile(r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/([^/?]+).*")
 FILE = re.compile(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+BATCH = re.compile(r"/(.+)\.git/info/lfs/objects/batch")
+BLOB = re.compile(r"/lfs/(.+)/([0-9a-f]{64})")
 COMMITTING = re.compile(r"/api/models/(.+)/commit/main(?:\?.*)?")
 
 
@@ -34,11 +36,15 @@ class HubStandIn(BaseHTTPRequestHandler):
     """Messages, in order."""
     history: dict[str, list[tuple[str, dict[str, bytes]]]]
     """(commit, files) of every commit that was pushed."""
+    blobs: dict[str, bytes]
+    """Large files by their SHA-256, uploaded before the commit that names them."""
     private: set[str]
     tokens: dict[str, str] | None = None
     """Owner of each token that is good; "reader" may not write. None: any token is the user's."""
     asked: list[tuple[str, str | None]]
     """(path, Authorization) of every request."""
+    full: bool = False
+    """Has no room for large files."""
     race: bool = False
     """Somebody else commits between our look and our commit."""
     protocol_version = "HTTP/1.1"
@@ -68,6 +74,10 @@ class HubStandIn(BaseHTTPRequestHandler):
             repo not in self.private or self._owner() == repo.partition("/")[0]
         )
 
+    def _may_write(self, repo: str) -> bool:
+        owner = self._owner()
+        return owner != "reader" and (self.tokens is None or repo.partition("/")[0] == owner)
+
     # --- what is asked --------------------------------------------------------------------
 
     def do_POST(self) -> None:
@@ -79,11 +89,11 @@ class HubStandIn(BaseHTTPRequestHandler):
         if self.path == "/api/validate-yaml":
             return self._json({"warnings": [], "errors": []})
         if "/preupload/" in self.path:
-            files = json.loads(body)["files"]
-            modes = [
-                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files
-            ]
+            paths = [file["path"] for file in json.loads(body)["files"]]
+            modes = [{"path": p, "uploadMode": mode_of(p), "shouldIgnore": False} for p in paths]
             return self._json({"files": modes})
+        if match := BATCH.fullmatch(self.path):
+            return self._batch(match[1], json.loads(body))
         if match := COMMITTING.fullmatch(self.path):
             return self._commit(match[1], body)
         return self._json({"error": "not found"}, 404)
@@ -93,7 +103,7 @@ class HubStandIn(BaseHTTPRequestHandler):
         if owner is None:
             return self._json({"error": "Invalid username or password."}, 401)
         repo = f"{asked.get('organization') or owner}/{asked['name'].split('/')[-1]}"
-        if (self.tokens is not None and repo.partition("/")[0] != owner) or owner == "reader":
+        if not self._may_write(repo):
             return self._json({"error": "You don't have the rights to create this."}, 403)
         url = f"http://{self.headers['Host']}/{repo}"
         if repo in self.repos:
@@ -102,6 +112,29 @@ class HubStandIn(BaseHTTPRequestHandler):
         if asked.get("private") or asked.get("visibility") == "private":
             self.private.add(repo)
         return self._json({"url": url, "id": repo})
+
+    def _batch(self, repo: str, asked: dict[str, Any]) -> None:
+        """Where to put large files; nowhere, for those that are here."""
+        if not self._may_write(repo):
+            return self._json({"error": "You don't have the rights to write here."}, 403)
+        assert asked["operation"] == "upload"
+        objects = []
+        for one in asked["objects"]:
+            href = f"http://{self.headers['Host']}/lfs/{repo}/{one['oid']}"
+            actions = {} if one["oid"] in self.blobs else {"actions": {"upload": {"href": href}}}
+            objects.append({"oid": one["oid"], "size": one["size"], **actions})
+        return self._json({"transfer": "basic", "objects": objects})
+
+    def do_PUT(self) -> None:
+        """Takes one large file, without a token: the address that it is put to is the permit."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        match = BLOB.fullmatch(self.path)
+        if self.full:
+            return self._json({"error": "No room."}, 413)
+        if match is None or hashlib.sha256(body).hexdigest() != match[2]:
+            return self._json({"error": "not what was announced"}, 400)
+        self.blobs[match[2]] = body
+        return self._json({})
 
     def _commit(self, repo: str, body: bytes) -> None:
         entries = [json.loads(line) for line in body.splitlines()]
@@ -118,6 +151,14 @@ class HubStandIn(BaseHTTPRequestHandler):
         }
         gone = tuple(e["value"]["path"] for e in entries if e["key"].startswith("deleted"))
         left = {n: d for n, d in self.repos[repo].items() if not any(_is_in(n, g) for g in gone)}
+        for value in (e["value"] for e in entries if e["key"] == "lfsFile"):
+            if value["algo"] != "sha256" or value["oid"] not in self.blobs:
+                return self._json({"error": f"{value['path']} was not uploaded."}, 400)
+            files[value["path"]] = self.blobs[value["oid"]]
+        if wrong := [
+            name for name in files if (mode_of(name) == "lfs") != (name in large(entries))
+        ]:
+            return self._json({"error": f"{wrong} came the wrong way."}, 400)
         self.commits.append(header["summary"])
         commit = self._keep(repo, {**left, **files})
         url = f"http://{self.headers['Host']}/{repo}/commit/{commit}"
@@ -232,6 +273,16 @@ def _is_in(name: str, gone: str) -> bool:
     return name == gone or name.startswith(f"{gone.rstrip('/')}/")
 
 
+def mode_of(path: str) -> str:
+    """How a file gets to the Hub, by the `.gitattributes` that every new repository has."""
+    return "lfs" if path.endswith(".safetensors") else "regular"
+
+
+def large(entries: list[dict[str, Any]]) -> set[str]:
+    """The names of those files of a commit that were uploaded before it."""
+    return {e["value"]["path"] for e in entries if e["key"] == "lfsFile"}
+
+
 def tags_of(card: str) -> list[str]:
     """The tags that the Hub makes of a card: its own, and the base model's."""
     front = card.split("---")[1] if card.startswith("---") else ""
@@ -242,7 +293,7 @@ def tags_of(card: str) -> list[str]:
 
 def nothing() -> dict[str, Any]:
     """What a handler class begins with."""
-    return {"repos": {}, "commits": [], "history": {}, "private": set(), "asked": []}
+    return {"repos": {}, "commits": [], "history": {}, "blobs": {}, "private": set(), "asked": []}
 
 
 @contextmanager

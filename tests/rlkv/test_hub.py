@@ -69,6 +69,11 @@ def test_a_mask_goes_to_the_hub_in_one_commit_and_comes_back(
     assert address.endswith(f"/user/my-mask/commit/{commit}")
     assert stand_in.commits == ["Upload head mask"]
     assert set(files) == FILES | {".gitattributes"}
+    # The gates went ahead, as large files do; one commit names them with all others.
+    steps = [path.partition("?")[0] for path, _ in stand_in.asked]
+    batch = "/user/my-mask.git/info/lfs/objects/batch"
+    assert steps.index(batch) < steps.index("/api/models/user/my-mask/commit/main")
+    assert list(stand_in.blobs.values()) == [files["gates.safetensors"]]
     back = HeadMask.from_pretrained("user/my-mask")
     assert back.info["hub"] == {"repo": "user/my-mask", "commit": commit}
     assert replace(back, info=mask.info) == mask
@@ -136,6 +141,19 @@ def test_what_goes_wrong_is_one_line_that_helps_and_never_tells_the_token(
     assert stand_in.repos["user/model"]["config.json"] == b"{}"
     assert TOKEN not in caplog.text
     assert READER not in caplog.text
+
+
+def test_gates_that_the_hub_does_not_take_are_no_half_a_push(
+    stand_in: type[HubStandIn], mask: HeadMask
+) -> None:
+    stand_in.full = True
+    with pytest.raises(UserError, match=r"Nothing was pushed.* larger than the Hub takes"):
+        mask.push_to_hub("user/my-mask", token=TOKEN)
+    assert (stand_in.commits, set(stand_in.repos["user/my-mask"])) == ([], {".gitattributes"})
+    stand_in.full = False
+    mask.push_to_hub("user/my-mask", token=TOKEN)
+    mask.at_sparsity(0.75).push_to_hub("user/my-mask", token=TOKEN)  # the same gates
+    assert len(stand_in.blobs) == 1
 
 
 def test_what_somebody_else_pushed_meanwhile_is_not_overwritten(
