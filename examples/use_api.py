@@ -28,7 +28,11 @@ def main() -> None:
     print(f"{len(masks)} masks")
     for mask in masks:
         print(f"  {mask['key']}: {mask['name']}, {mask['kept']} heads kept")
-    mask = masks[0]
+    mask = app.predict(mask=masks[0]["key"], api_name="/get_mask")
+    print(
+        f"Layer 0 of {mask['key']} keeps {sum(mask['kept_heads'][0])} of {mask['kv_heads']} heads"
+    )
+    print(f"  as a link: {mask['link']}")
 
     memory = app.predict(
         model=mask["model"], mask=mask["key"], length=1000, api_name="/estimate_memory"

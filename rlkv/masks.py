@@ -263,11 +263,12 @@ class HeadMask:
     # --- out ------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `gates.safetensors`, `config.json` and `full_attention_heads.tsv`."""
+        """Writes `gates.safetensors`, `config.json`, `full_attention_heads.tsv`, the card
+        `README.md` and the heat map `heads.svg`."""
         return mask_files.write_folder(self, Path(folder))
 
     def save_zip(self, path: str | Path) -> Path:
-        """Writes the same three files into one zip."""
+        """Writes the same five files into one zip."""
         return mask_files.write_zip(self, Path(path))
 
     def push_to_hub(

@@ -41,7 +41,7 @@ def read(source: str | Path) -> dict[str, Any]:
 
 
 def shared_contents(mask: HeadMask, *, source: str = "") -> dict[str, bytes]:
-    """What goes to others: the three files, a card, and the heat map it shows.
+    """What goes to others: the three files that hold the mask, a card, and the heat map it shows.
 
     `source` is what the card's snippet loads; default: the folder that the files lie in.
     """

@@ -18,6 +18,8 @@ import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
+from rlkv.masks import HeadMask
+from rlkv.shipped import EXAMPLES
 from tests.apart import run_apart
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +76,9 @@ def run(address: str, *options: str) -> str:
 def test_the_example_answers_with_both_sides(app: str) -> None:
     said = run(app)
     assert "  shipped: tracer tracing seed 0, 16 heads kept" in said
+    shipped = HeadMask.load(EXAMPLES / "masks" / "tracer")
+    assert f"Layer 0 of shipped keeps {shipped.kept[0].sum()} of 8 heads" in said
+    assert f"as a link: {shipped.to_link()}\n" in said
     assert "4,096,000 bytes, under the mask 2,088,960 (49% saved)" in said
     assert said.count("</think>k=6") == 2
 

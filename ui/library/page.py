@@ -32,7 +32,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     _wire_changes(studio, page)
     _wire_taking(studio, page)
     _wire_importing(studio, page)
-    hub.hub_panel(studio, page.pending, page.imports)
+    hub.hub_panel(studio, app, page.pending, page.imports)
 
 
 def listed(

@@ -18,6 +18,7 @@ from rlkv.known_models import KNOWN
 from rlkv.mask_files.found import look
 from ui.components.header import section
 from ui.engine import MODEL
+from ui.events import QUIET
 from ui.library.importing import MOST_FILES, Pending, Waiting, event_data, preview
 from ui.messages import told
 from ui.sharing.account import is_shared, login_button, token_of
@@ -35,10 +36,11 @@ element.addEventListener('click', event => {
 """
 
 
-def hub_panel(studio: Studio, pending: gr.State, imports: gr.HTML) -> None:
+def hub_panel(studio: Studio, app: gr.Blocks, pending: gr.State, imports: gr.HTML) -> None:
     """Adds the panel to the open layout and wires it.
 
     Args:
+        app: the page's, which sets the model to the loaded one when it opens.
         pending: the page's masks that wait to be kept; what is looked at here joins them.
         imports: where those are shown, with Keep and Discard.
     """
@@ -62,6 +64,13 @@ def hub_panel(studio: Studio, pending: gr.State, imports: gr.HTML) -> None:
             login_button()
         found = gr.HTML("", js_on_load=_PREVIEW, apply_default_css=False, elem_id="hub-found")
     _wire(studio, (model, words, look_up, found), pending, imports)
+    app.load(lambda: loaded_model(studio), None, model, **QUIET)
+
+
+def loaded_model(studio: Studio) -> str:
+    """The model in memory that was asked for last; the embedded one where there is no other."""
+    loaded = [ref for ref in studio.engines.in_memory() if studio.settings.allows(ref)]
+    return loaded[-1] if loaded else MODEL
 
 
 def _wire(

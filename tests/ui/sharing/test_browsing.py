@@ -16,7 +16,7 @@ from tests.rlkv.hub_stand_in import HubStandIn, hub
 from tests.rlkv.test_hub import use
 from ui.library.importing import Pending
 from ui.mask_figures import size_of
-from ui.sharing.browsing import with_repo
+from ui.sharing.browsing import loaded_model, with_repo
 from ui.studio import Settings, Studio
 
 OWNERS = "hf_theOwnersTokenAmongTheSecrets"
@@ -91,3 +91,16 @@ def test_the_model_that_a_mask_names_is_not_looked_up_for_visitors(
     monkeypatch.delenv("RLKV_SHARED")
     size_of(HeadMask.full(4, 8, model=SECRET))
     assert looked_up[2:] == [SECRET]
+
+
+def test_browsing_begins_at_the_model_that_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Studio.open(Settings(data_dir=tmp_path))
+    assert loaded_model(home) == "tracer"
+    monkeypatch.setattr("ui.engines.Engines.in_memory", lambda _: ["org/first", "org/last"])
+    assert loaded_model(home) == "org/last"
+    assert (
+        loaded_model(Studio(Settings(shared=True, models=("org/first",)), home.db)) == "org/first"
+    )
+    home.db.close()
