@@ -26,9 +26,9 @@ def life(place: tuple[Path, Path, Path]) -> Iterator[Life]:
     lives: list[Space] = []
     port = free_port()  # a Space keeps its address
 
-    def begin(**environment: str) -> Space:
+    def begin(*, home: bool = False, **environment: str) -> Space:
         number = len(list(disks.iterdir()))
-        space = Space(code, bucket, disks / str(number), port, **environment)
+        space = Space(code, bucket, disks / str(number), port, home=home, **environment)
         lives.append(space)
         space.start()
         return space

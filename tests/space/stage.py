@@ -49,18 +49,33 @@ def writable_again(folder: Path) -> None:
 class Space:
     """One life of the Space: its disk is empty at first and lost at the end; the bucket stays."""
 
-    def __init__(self, code: Path, bucket: Path, disk: Path, port: int, **environment: str) -> None:
+    def __init__(
+        self,
+        code: Path,
+        bucket: Path,
+        disk: Path,
+        port: int,
+        *,
+        home: bool = False,
+        **environment: str,
+    ) -> None:
         self.code, self.bucket, self.disk = code, bucket, disk
+        self.home = disk / "home" if home else None
+        """Empty at first and writable, or none that could be made."""
         self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**self._environment(), **environment}
         self.app: subprocess.Popen[bytes] | None = None
         self.began = 0.0
         disk.mkdir()
+        if self.home:
+            self.home.mkdir()
 
     @property
     def data(self) -> Path:
         """The data folder that the app has to choose."""
+        if self.home:
+            return self.home / ".local" / "share" / "rlkv-studio"
         return self.disk / f"rlkv-studio-{os.getuid()}"
 
     def start(self) -> None:
@@ -115,7 +130,7 @@ class Space:
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "HOME": "/dev/null/home",  # neither there nor to be made
+            "HOME": str(self.home or "/dev/null/home"),  # which is neither there nor to be made
             "TMPDIR": str(self.disk),
             "RLKV_SNAPSHOT_DIR": str(self.bucket),
             "SPACE_ID": SPACE_ID,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from rlkv.masks import HeadMask
 from storage.database import open_database
 from storage.jobs import Jobs
 from storage.snapshots import listed
 from tests.browser.chat import SHORT, ask, open_chat
 from tests.browser.head_map import drag, grid
 from tests.space.conftest import Life
-from tests.space.stage import Space
+from tests.space.stage import SPACE_ID, Space
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 SLOW_MS = 60_000
@@ -113,6 +117,51 @@ def test_two_visitors_a_restart_and_an_empty_disk(life: Life, browser: Browser) 
     assert not sees_mask(page_of_other, again, key)
     assert conversations(page, again) == talked
     assert defects(space) == defects(again) == [NO_RELOADER]
+    for context in (one, other):
+        context.close()
+
+
+API = """
+from gradio_client import Client
+app = Client("{url}", verbose=False)
+print([mask["key"] for mask in app.predict(api_name="/list_masks")])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", [False, True], ids=["no-home", "empty-home"])
+def test_masks_travel_over_a_space(
+    life: Life, browser: Browser, tmp_path: Path, home: bool
+) -> None:
+    space = life(home=home)
+    one, other = visitor(browser), visitor(browser)
+    page, page_of_other = one.new_page(), other.new_page()
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=5, model="tracer", name="From a file")
+
+    page.goto(f"{space.url}/masks")
+    page.locator(".masks [data-key=shipped]").wait_for()
+    page.locator("#files input[type=file]").set_input_files(mask.save_zip(tmp_path / "m.zip"))
+    page.locator("#imports").get_by_role("button", name="Keep").click()
+    expect(page.locator(".masks")).to_contain_text("imported from m.zip", timeout=SLOW_MS)
+
+    page_of_other.goto(f"{space.url}/heads?mask={mask.to_link()}")
+    expect(page_of_other.locator("#link-banner")).to_contain_text("not kept here", timeout=SLOW_MS)
+    expect(grid(page_of_other).locator("[data-kept=true]")).to_have_count(16, timeout=SLOW_MS)
+    page_of_other.goto(f"{space.url}/masks")
+    page_of_other.locator(".masks [data-key=shipped]").wait_for()
+    expect(page_of_other.locator(".masks")).not_to_contain_text("imported from m.zip")
+
+    copy = f"https://huggingface.co/spaces/{SPACE_ID}?duplicate=true"
+    for address in ("/", "/heads"):
+        page.goto(f"{space.url}{address}")
+        link = page.locator(f"a[href='{copy}']").first
+        expect(link).to_be_visible(timeout=SLOW_MS)
+
+    script = [sys.executable, "-c", API.format(url=space.url)]  # on the machine of a visitor
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert "'shipped'" in done.stdout, done.stderr
+    assert space.data.is_dir(), space.log
+    assert defects(space) == [NO_RELOADER]
     for context in (one, other):
         context.close()
 
