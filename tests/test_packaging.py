@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import site
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.request
 import venv
 import zipfile
 from pathlib import Path
@@ -20,6 +23,7 @@ from packaging.requirements import Requirement
 from rlkv import __version__
 from rlkv.masks import HeadMask
 from rlkv.shipped import EXAMPLES, shipped_mask
+from tests.browser.conftest import free_port
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -31,7 +35,7 @@ NOT_THE_LIBRARYS = [
     "reasoning_gym", "segno", "storage", "ui", "mcp",
 ]  # fmt: skip
 
-USE = """
+AWAY = """
 import sys
 from importlib.machinery import PathFinder
 BLOCKED = set(sys.argv[1].split(","))
@@ -45,6 +49,8 @@ class Away:
         found = (finder.find_spec(name, path, target) for finder in self.finders)
         return next((spec for spec in found if spec is not None), None)
 sys.meta_path[:] = [Away()]
+"""
+USE = """
 import rlkv
 model, tokenizer = rlkv.load_model("tracer")
 prompt = [{"role": "user", "content": "c=7; b=6; e:c-b; k:c-e; ?k"}]
@@ -140,28 +146,72 @@ def test_the_wheel_holds_all_packages_and_the_data(wheel: Path) -> None:
     assert not any(name.startswith("tests/") for name in names)
 
 
-@pytest.mark.slow
-def test_the_installed_library_works_elsewhere_with_its_own_needs_only(
-    wheel: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Path:
+    """The packages of an environment that has the wheel, and all else from this one."""
     venv.create(tmp_path / "env", with_pip=False)
-    python = tmp_path / "env" / "bin" / "python"
     (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
     subprocess.run([*command, str(packages), str(wheel)], check=True, capture_output=True)
     # Of the packages that are here already only; our own editable install must not come along.
     (packages / "known.pth").write_text("\n".join(site.getsitepackages()))
+    return packages
+
+
+def python_of(packages: Path) -> str:
+    return str(packages.parents[2] / "bin" / "python")
+
+
+@pytest.mark.slow
+def test_the_app_starts_by_its_command(installed: Path, tmp_path: Path) -> None:
+    port = free_port()
+    command = [python_of(installed), str(installed / "bin" / "rlkv-studio")]
+    environment = {**os.environ, "RLKV_DATA_DIR": str(tmp_path / "data")}
+    app = subprocess.Popen([*command, "--port", str(port)], cwd=tmp_path, env=environment)
+    try:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                    assert "RLKV Studio" in page.read().decode()
+                break
+            except OSError:
+                assert time.monotonic() < end
+                assert app.poll() is None, "the app has ended"
+                time.sleep(0.2)
+    finally:
+        app.terminate()
+        assert app.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_without_the_extra_the_command_says_what_is_missing(
+    installed: Path, tmp_path: Path
+) -> None:
+    code = f"{AWAY}\nsys.argv = ['rlkv-studio']\nfrom ui.__main__ import main\nsys.exit(main())"
+    program = [python_of(installed), "-c", code, "gradio,sqlalchemy"]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("The pages need more packages: pip install 'rlkv[app]'")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_installed_library_works_elsewhere_with_its_own_needs_only(
+    installed: Path, tmp_path: Path
+) -> None:
+    python, packages = python_of(installed), installed
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
     def run(*words: str) -> str:
         done = subprocess.run(
-            [str(python), *words], cwd=elsewhere, capture_output=True, text=True, check=False
+            [python, *words], cwd=elsewhere, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    said = run("-c", USE, ",".join(NOT_THE_LIBRARYS))
+    said = run("-c", AWAY + USE, ",".join(NOT_THE_LIBRARYS))
     assert said.splitlines()[0].startswith(str(packages))
     assert "k=6" in said
     assert "usage: python -m rlkv" in run("-m", "rlkv", "--help")

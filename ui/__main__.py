@@ -1,4 +1,4 @@
-"""The web app: `python -m ui`, or `python app.py` in the repository.
+"""The web app: `rlkv-studio` or `python -m ui`, and `python app.py` in the repository.
 
 Reads the settings, builds the pages, serves them.
 """
@@ -12,11 +12,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from storage.errors import StorageError
 from storage.locations import VARIABLE, data_dir, snapshot_dir
 from ui import doors, listening, space
+
+EXTRA = "pip install 'rlkv[app]', or '.[app]' in a copy of the repository."
 
 
 class Terminated(BaseException):
@@ -45,6 +48,9 @@ def main() -> int:
         f"(or set {listening.VARIABLE}; '{listening.OPEN}' lets everybody in)",
     )
     options = parser.parse_args()
+    if find_spec("gradio") is None or find_spec("sqlalchemy") is None:
+        print(f"The pages need more packages: {EXTRA}", file=sys.stderr)
+        return 2
     on_space = space.here() is not None
     try:
         auth = listening.auth_for(options.host, options.auth, on_space=on_space)
