@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Navbar
+from gradio.routes import App
 
 from storage.supervisor import ensure_running
 from ui import api, overview, sessions, visitor
@@ -62,6 +65,27 @@ def build_app(studio: Studio) -> gr.Blocks:
     ensure_running(studio.db.folder)
     settings = studio.settings
     forget_daily(studio.db.folder, settings.quotas.keep_days, visitors=settings.shared)
+    with no_server_yet():
+        return _pages(studio)
+
+
+@contextmanager
+def no_server_yet() -> Iterator[None]:
+    """At the end of every page Gradio makes a whole server of the pages so far, and `launch` makes
+    the only one that is used: left out, the first screen is there a second or two sooner."""
+    make = App.create_app
+
+    def none(*_: Any, **__: Any) -> None:
+        return None
+
+    App.create_app = staticmethod(none)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        App.create_app = staticmethod(make)  # type: ignore[method-assign]
+
+
+def _pages(studio: Studio) -> gr.Blocks:
     with gr.Blocks(
         title="RLKV Studio", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as app:
