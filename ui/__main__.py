@@ -79,12 +79,15 @@ def serve(host: str, port: int, folder: Path, auth: listening.Auth | None = None
 
 
 def _serve(host: str, port: int, folder: Path, auth: listening.Auth | None) -> None:
+    from storage.supervisor import ensure_running  # noqa: PLC0415
     from ui import Settings, Studio, build_app, launch_options  # noqa: PLC0415  (see `prepare`)
 
-    app = build_app(Studio.open(Settings.from_environment()))
+    studio = Studio.open(Settings.from_environment())
+    app = build_app(studio)
     options = launch_options(folder) | {"auth": auth}
     options = doors.guarded(options, host, on_space=space.here() is not None)
     app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
+    ensure_running(studio.db.folder)  # now: its own imports would have slowed the start
     print(f"RLKV Studio is at http://{host}:{port}", flush=True)
     app.block_thread()
 

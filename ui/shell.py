@@ -12,7 +12,6 @@ import gradio as gr
 from gradio.components import Navbar
 from gradio.routes import App
 
-from storage.supervisor import ensure_running
 from ui import api, overview, sessions, visitor
 from ui.components.link_banner import link_banner
 from ui.components.tour import STOPS, tour
@@ -61,8 +60,7 @@ STYLES = [
 
 
 def build_app(studio: Studio) -> gr.Blocks:
-    """All pages, each under its own address; starts what runs beside them."""
-    ensure_running(studio.db.folder)
+    """All pages, each under its own address; forgets once a day what is too old."""
     settings = studio.settings
     forget_daily(studio.db.folder, settings.quotas.keep_days, visitors=settings.shared)
     with no_server_yet():
