@@ -24,11 +24,12 @@ def switched_off(what: str) -> str:
 
 
 @contextmanager
-def starting(studio: Studio, model: str, **elsewhere: str) -> Iterator[Jobs]:
+def starting(studio: Studio, model: str, task: str, **elsewhere: str) -> Iterator[Jobs]:
     """The jobs to put a new one into. Used by each action: a hidden button stops no request.
 
     Args:
         model: what the job runs.
+        task: what it is run on.
         elsewhere: by name, settings that send something from this machine to another.
 
     Raises:
@@ -39,6 +40,11 @@ def starting(studio: Studio, model: str, **elsewhere: str) -> Iterator[Jobs]:
     if not studio.settings.shared:
         yield studio.jobs
         return
+    if task.startswith("jsonl:"):
+        raise UserError(
+            "A file of problems lies on the machine that runs this public copy, and is not for its "
+            "visitors: choose one of the tasks in the list, or run the app on your own machine."
+        )
     for name, value in elsewhere.items():
         if value not in ("here", "none"):
             raise UserError(

@@ -140,7 +140,9 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
 
 def _start(studio: Studio, config: TrainConfig, origin: str | None) -> Job:
     """Creates the job and makes sure that somebody runs it."""
-    with starting(studio, config.model, where=config.where, report_to=config.report_to) as jobs:
+    with starting(
+        studio, config.model, config.task, where=config.where, report_to=config.report_to
+    ) as jobs:
         refuse_what_cannot_fit(config)
         key = request_key(studio, KIND, config.model_dump())
         job = create(config, jobs, request_key=key, cloned_from=origin)

@@ -193,9 +193,9 @@ def test_jobs_are_counted_by_address_only_where_one_was_started(tmp_path: Path) 
     quotas = Quotas(jobs_a_day=1, active_jobs=9)
     studio = Studio.open(Settings(shared=True, quotas=quotas, data_dir=tmp_path))
     with asked_by(COOKIE):
-        with pytest.raises(ZeroDivisionError), starting(studio, "tracer"):
+        with pytest.raises(ZeroDivisionError), starting(studio, "tracer", "tracing"):
             raise ZeroDivisionError
-        with starting(studio, "tracer") as jobs:
+        with starting(studio, "tracer", "tracing") as jobs:
             jobs.create("train", {})
     with asked_by("d" * 40):
         with pytest.raises(UserError, match="1 jobs were started within a day"):
@@ -234,9 +234,17 @@ def test_no_page_stores_a_mask_uncounted() -> None:
     assert saving == ["studio.py"]
 
 
-def start(studio: Studio, model: str = "tracer") -> None:
-    with starting(studio, model) as jobs:
+def start(studio: Studio, model: str = "tracer", task: str = "tracing") -> None:
+    with starting(studio, model, task) as jobs:
         jobs.create("train", {})
+
+
+def test_visitors_cannot_have_the_owners_files_read(tmp_path: Path) -> None:
+    studio = Studio.open(Settings(shared=True, may_train=True, data_dir=tmp_path))
+    with asked_by(COOKIE), pytest.raises(UserError, match="not for its visitors"):
+        start(studio, task="jsonl:/etc/passwd")
+    assert not studio.jobs.list()
+    studio.db.close()
 
 
 def test_no_jobs_a_day_is_no_jobs() -> None:
@@ -251,7 +259,7 @@ def test_at_home_there_are_no_limits_and_no_visitors(tmp_path: Path) -> None:
     with asked_by(COOKIE):
         key = home.masks.save(mask.to_record()).id
         home.chats.create("tracer", "c")
-        start(home, "org/any")
+        start(home, "org/any", "jsonl:mine.jsonl")
         with home.lease("tracer") as (model, _):
             assert model is not None
     with asked_by("d" * 40):

@@ -47,7 +47,9 @@ class JobEndpoints:
         studio = self._studio
         studio.require_training()
         config = make_config(_plain(settings), str(preset))
-        with starting(studio, config.model, where=config.where, report_to=config.report_to) as jobs:
+        with starting(
+            studio, config.model, config.task, where=config.where, report_to=config.report_to
+        ) as jobs:
             refuse_what_cannot_fit(config)
             job = create(config, jobs, request_key=_key("train", request_key))
         return self._begun(job)
@@ -71,7 +73,7 @@ class JobEndpoints:
         wanted = [entry_of(studio, key) for key in (masks or ["shipped"])]
         given = {**_plain(settings), "masks": [MaskEntry.of(e.mask, key=e.key) for e in wanted]}
         config = make_eval_config(given)
-        with starting(studio, config.model) as jobs:
+        with starting(studio, config.model, config.task) as jobs:
             job = create_evaluation(config, jobs, request_key=_key("eval", request_key))
         return self._begun(job)
 

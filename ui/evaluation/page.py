@@ -73,7 +73,7 @@ def _wire(studio: Studio, app: gr.Blocks, p: Page, table: Table) -> None:
 
 def _start(studio: Studio, config: EvalConfig, origin: str | None) -> Job:
     """Creates the job and makes sure that somebody runs it."""
-    with starting(studio, config.model) as jobs:
+    with starting(studio, config.model, config.task) as jobs:
         key = request_key(studio, KIND, config.model_dump(mode="json"))
         job = create_evaluation(config, jobs, request_key=key, cloned_from=origin)
     ensure_running(studio.db.folder)
