@@ -31,6 +31,7 @@ REPETITION_WINDOW, REPETITION_DISTINCT = 400, 40
 """Stop when the last 400 tokens hold fewer than 40 distinct ones (as the paper's evaluation)."""
 LOOP_TOKENS, LOOP_PERIOD = 128, 32
 """Stop too when the last 128 tokens repeat themselves every 32 or fewer."""
+TAIL_TOKENS, TAIL_TIMES = 24, 3
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,14 @@ def is_repetitive(ids: Sequence[int]) -> bool:
     if window and len(set(window)) < REPETITION_DISTINCT:
         return True
     return len(ids) % LOOP_PERIOD == 0 and len(ids) >= LOOP_TOKENS and _is_loop(ids[-LOOP_TOKENS:])
+
+
+def ends_in_loop(ids: Sequence[int]) -> bool:
+    """Whether an answer that reached its limit was repeating itself: the last 24 tokens or more,
+    three times over at least. Too little to stop an answer for, enough to say what it died of."""
+    periods = range(1, len(ids) // TAIL_TIMES + 1)
+    tails = ((p, ids[-max(TAIL_TOKENS, TAIL_TIMES * p) :]) for p in periods)
+    return len(ids) >= TAIL_TOKENS and any(tail[:-p] == tail[p:] for p, tail in tails)
 
 
 def _is_loop(ids: Sequence[int]) -> bool:

@@ -21,7 +21,7 @@ from rlkv.evaluation.methods import METHODS
 from rlkv.evaluation.ranking import rankings
 from rlkv.evaluation.samples import EvalObserver, Place, Sample, verdict
 from rlkv.explore.stopping import Stopped
-from rlkv.generation import encode, end_tokens
+from rlkv.generation import encode, end_tokens, ends_in_loop
 from rlkv.layout import layout_of
 from rlkv.models import load_model, max_length
 from rlkv.out_of_memory import free_memory, is_out_of_memory
@@ -137,7 +137,7 @@ class Asking:
             problem=problem,
             draw=draw,
             text=self.verifier.opened + text,
-            verdict=verdict(right, answer.stop_reason),
+            verdict=verdict(right, answer.stop_reason, ends_in_loop(answer.ids)),
             stop=answer.stop_reason,
             tokens=len(answer.ids),
             length=answer.length,

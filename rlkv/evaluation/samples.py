@@ -32,7 +32,7 @@ class Sample:
     length: int
     """Tokens in the cache at its end, prompt included."""
     kv_bytes: int
-    """Measured: its share of the bytes of its batch's cache when it ended."""
+    """Of the cache's slots that it filled when it ended."""
 
     @property
     def place(self) -> Place:
@@ -65,10 +65,11 @@ class EvalObserver(Protocol):
         ...
 
 
-def verdict(right: bool, stop: str) -> Verdict:
-    """The one class of an answer: each counts once. A right one must have ended by itself."""
-    if stop == "repetition":
-        return "repetitive"
+def verdict(right: bool, stop: str, looping: bool = False) -> Verdict:
+    """The one class of an answer: each counts once. A right one must have ended by itself.
+
+    `looping` says of one that did not whether it was repeating itself.
+    """
     if stop != "end":
-        return "overlong"
+        return "repetitive" if looping or stop == "repetition" else "overlong"
     return "right" if right else "wrong"

@@ -14,7 +14,7 @@ from rlkv.evaluation import run
 from rlkv.evaluation.config import EvalConfig
 from rlkv.evaluation.run import evaluate
 from rlkv.evaluation.samples import Sample, verdict
-from rlkv.generation import prompt_ids
+from rlkv.generation import ends_in_loop, prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
@@ -141,6 +141,32 @@ def test_a_mask_of_another_shape_is_refused_before_anything_is_asked(tmp_path: P
 )
 def test_every_answer_has_one_verdict(right: bool, stop: str, expected: str) -> None:
     assert verdict(right, stop) == expected
+
+
+def test_an_answer_cut_off_in_a_loop_is_repetitive(tmp_path: Path) -> None:
+    """A model whose heads see the newest token alone goes round."""
+    keeper = whole(small(methods=["streaming"], masks=[], sink=0, recent=1), tmp_path)
+    blind = [s for s in keeper.samples.values() if s.cell != "full"]
+    assert {(s.verdict, s.stop) for s in blind} == {("repetitive", "length")}
+    assert {s.verdict for s in keeper.samples.values() if s.cell == "full"} == {"right"}
+
+
+@pytest.mark.parametrize(
+    ("ids", "looping"),
+    [
+        ([*range(50), *[1, 2, 3] * 8], True),
+        ([*range(50), *[1, 2, 3] * 7], False),  # 21 tokens
+        ([*range(9), *list(range(10, 30)) * 3], True),
+        ([*range(9), *list(range(10, 30)) * 2], False),  # only twice
+        ([7] * 23, False),
+        ([7] * 24, True),
+        ([], False),
+    ],
+)
+def test_a_loop_at_the_end(ids: list[int], looping: bool) -> None:
+    assert ends_in_loop(ids) == looping
+    assert verdict(True, "length", looping) == ("repetitive" if looping else "overlong")
+    assert verdict(True, "end", looping) == "right"
 
 
 def test_a_limit_makes_overlong_answers(tmp_path: Path) -> None:
