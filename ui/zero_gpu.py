@@ -64,10 +64,12 @@ def converse(
     *,
     keeper: Keeper | None = None,
     conversation: str = "",
+    context: int | None = None,
 ) -> Generator[Frame]:
     """As `rlkv.dialogue.converse`, on whatever the model has to run on here.
 
-    On a lent GPU nothing is kept between turns, and masks don't change during an answer.
+    On a lent GPU nothing is kept between turns, masks don't change during an answer, and the
+    context is the model's own.
     """
     if runs_apart(model):
         yield from _converse_apart(model, loaded, sides, sampling, control)
@@ -75,7 +77,7 @@ def converse(
     headroom = heavy("rlkv.headroom").Headroom(str(loaded[0].device))
     yield from heavy("rlkv.dialogue").converse(
         *loaded, sides, sampling, control,
-        keeper=keeper, conversation=conversation, headroom=headroom,
+        keeper=keeper, conversation=conversation, headroom=headroom, context=context,
     )  # fmt: skip
 
 

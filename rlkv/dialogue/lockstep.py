@@ -30,6 +30,7 @@ def converse(
     conversation: str = "",
     headroom: Room | None = None,
     capture: bool = False,
+    context: int | None = None,
 ) -> Generator[Frame]:
     """Answers under several masks at once; a frame after every round.
 
@@ -41,6 +42,8 @@ def converse(
         keeper: remembers caches between turns, under the name `conversation`.
         headroom: asked before a cache grows; a side without room stops with "memory".
         capture: decode with one CUDA graph a side (`rlkv.captured`), on CUDA devices.
+        context: tokens of prompt and answer that are read at most; None is what the model was
+            trained on. Beyond that its words mean little, and its memory is what it would be.
 
     Raises:
         UserError: if a side's history can't be read (`rlkv.dialogue.prompt`), or a mask is not
@@ -56,6 +59,7 @@ def converse(
         conversation=conversation,
         headroom=headroom,
         capture=capture,
+        context=context,
     )
     runs: list[Run] = []
     try:

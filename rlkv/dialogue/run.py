@@ -43,6 +43,7 @@ class Stage:
         conversation: str = "",
         headroom: Room | None = None,
         capture: bool = False,
+        context: int | None = None,
     ) -> None:
         if capture and model.device.type != "cuda":
             raise UserError(f"CUDA graphs need a CUDA device; this model is on the {model.device}.")
@@ -50,6 +51,7 @@ class Stage:
         self.keeper, self.conversation = keeper, conversation
         self.headroom, self.capture = headroom, capture
         self.spec: ModelSpec = model_spec(model)
+        self.context = _context(model, self.spec, context)
         self.ends = end_tokens(model, tokenizer)
         self.everything = HeadMask.full(*self.spec.layout.shape)
 
@@ -72,6 +74,18 @@ class Stage:
             torch.accelerator.synchronize(self.model.device)
 
 
+def _context(model: PreTrainedModel, spec: ModelSpec, wanted: int | None) -> int:
+    """Tokens to read at most. Rotary positions are computed, so there is one for any token; learned
+    ones end with their table."""
+    if wanted is None:
+        return spec.max_length
+    if wanted > spec.max_length and not getattr(model.config, "rope_parameters", None):
+        raise UserError(
+            f"This model has learned positions for {spec.max_length:,} tokens and none beyond."
+        )
+    return wanted
+
+
 @dataclass(frozen=True)
 class Drawn:
     """The next token of a side, before it is written."""
@@ -91,7 +105,7 @@ class Run:
     def __init__(self, stage: Stage, spec: SideSpec) -> None:
         self.stage = stage
         self.mask = spec.mask
-        self.prompt, self.text = prompt_tokens(stage.tokenizer, spec.history, stage.spec.max_length)
+        self.prompt, self.text = prompt_tokens(stage.tokenizer, spec.history, stage.context)
         self.ids = list(self.prompt)
         self._written: list[int] = []
         self.cache: SplitHeadCache | None = SplitHeadCache(stage.model, stage.mask(spec.mask))
@@ -256,7 +270,7 @@ class Run:
             return "end"
         if len(self._written) >= self.stage.sampling.max_new_tokens:
             return "length"
-        if len(self.ids) > self.stage.spec.max_length:
+        if len(self.ids) > self.stage.context:
             return "length"
         return "repetition" if is_repetitive(self._written) else None
 

@@ -46,9 +46,10 @@ def ask(page: Page, question: str, *, wait: bool = True) -> Locator:
     return page.locator(".turn").last
 
 
-def ended(page: Page) -> None:
+def ended(page: Page, patience_ms: float = READY_MS) -> None:
     """Waits until the last turn is kept."""
-    expect(page.locator(".turn").last).to_have_attribute("data-answer", _SOME_ID, timeout=READY_MS)
+    turn = page.locator(".turn").last
+    expect(turn).to_have_attribute("data-answer", _SOME_ID, timeout=patience_ms)
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("#talk .talk")).to_have_attribute("data-state", "done")
 
@@ -69,6 +70,12 @@ def shown(side: Locator) -> dict[str, Any]:
     """The figures that a side shows, from its data."""
     data: dict[str, str] = side.evaluate("node => ({...node.dataset})")
     return {key: _number(value) for key, value in data.items()}
+
+
+def read_bytes(figure: Locator) -> float:
+    """Bytes as a figure says them in words: three digits, binary units."""
+    number, unit = figure.inner_text().split()
+    return float(number) * 1024 ** ("B", "KiB", "MiB", "GiB").index(unit)
 
 
 def _number(value: str) -> Any:

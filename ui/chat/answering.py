@@ -17,6 +17,7 @@ from rlkv.tasks.tracing import solve
 from ui import zero_gpu
 from ui.chat import sides
 from ui.chat.plan import Plan
+from ui.chat.reach import beyond
 from ui.chat.running import Run
 from ui.engine import MODEL
 from ui.heavy import heavy
@@ -51,7 +52,8 @@ def answer(studio: Studio, run: Run, keeper: Keeper | None) -> Iterator[None]:
         for i, facts in enumerate(sides.facts(masks, plan.settings.slots)):
             run.rename(i, facts)
         run.begin()
-        yield from _written(run, plan, model, tokenizer, masks, keeper)
+        context = beyond(studio, model_ref)
+        yield from _written(run, plan, model, tokenizer, masks, keeper, context)
     if run.frame is not None:
         run.extra = [verdict(plan, state) for state in run.frame.sides]
 
@@ -71,6 +73,7 @@ def _written(
     tokenizer: Any,
     masks: list[HeadMask | None],
     keeper: Keeper | None,
+    context: int | None,
 ) -> Iterator[None]:
     dialogue = heavy("rlkv.dialogue")
     specs = [
@@ -80,7 +83,7 @@ def _written(
     sampling = dialogue.Sampling(**plan.settings.sampling())
     frames = zero_gpu.converse(
         plan.settings.model, (model, tokenizer), specs, sampling, run.control,
-        keeper=keeper, conversation=run.session,
+        keeper=keeper, conversation=run.session, context=context,
     )  # fmt: skip
     breath = time.monotonic()
     with closing(frames):

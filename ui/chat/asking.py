@@ -9,6 +9,7 @@ from rlkv.errors import UserError
 from ui.chat import blind, sides, transcript
 from ui.chat.kept import Node
 from ui.chat.plan import Plan, Settings, question_of, settings_of
+from ui.chat.reach import beyond
 from ui.chat.running import Run, Runs
 from ui.chat.screen import Desk, Screen
 from ui.engine import MODEL
@@ -87,7 +88,8 @@ class Asking:
         return settings_of(model, fields[1], fields[2:14], fields[14:], most)
 
     def _question(self, text: Any, model: str) -> str:
-        return question_of(text, model, self._desk.studio.settings.longest_prompt)
+        studio = self._desk.studio
+        return question_of(text, model, studio.settings.longest_prompt, beyond(studio, model))
 
     def _at(self, screen: Screen, data: dict[str, Any]) -> tuple[list[Node], Node]:
         """The branch before a question that is on screen, and the question."""

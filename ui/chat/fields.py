@@ -10,7 +10,7 @@ import gradio as gr
 
 from rlkv.errors import UserError
 from ui import zero_gpu
-from ui.chat import filler, sides
+from ui.chat import filler, reach, sides
 from ui.chat.layout import HINT, Page, Side
 from ui.chat.plan import settings_of
 from ui.chat.running import Run, Runs
@@ -26,6 +26,8 @@ from ui.studio import Studio
 if TYPE_CHECKING:
     from rlkv.model_facts import ModelFacts
 
+SLOW_ON_CPU = 16_000
+"""Tokens from which reading a prompt takes minutes on a CPU, of the embedded model too."""
 OTHER_HINT = (
     '<p class="note">Both sides read the same words under the same seed. Enter sends, Shift+Enter '
     "begins a new line, Esc stops.</p>"
@@ -36,13 +38,15 @@ def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State) -> None:
     """Wires the choice of sides, masks, and the buttons that fill the prompt."""
     model = p.picker.model
 
-    def offered(ref: Any, wanted_key: str, before: Any) -> list[Any]:
-        """Filled anew where the model, or what is known of its shape, has changed."""
+    def offered(ref: Any, wanted_key: str, longest: Any, before: Any) -> list[Any]:
+        """Filled anew where the model, or what is known of its shape, has changed; how long answers
+        are only with another model."""
         model = str(ref or MODEL)
         now = (model, _shape(studio, model))
         if before == now:
             return [gr.skip()] * (1 + len(everything))
-        return [now, *_offered(studio, model, wanted_key)]
+        same = model == (before[0] if before else MODEL)
+        return [now, *_offered(studio, model, wanted_key, _whole(longest) if same else None)]
 
     def which(shown: str) -> list[Any]:
         slots = SHOWN.get(shown, SHOWN["both"])
@@ -55,7 +59,8 @@ def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State) -> None:
     ]  # fmt: skip
     filled = gr.State(None)
     gr.on(
-        [model.change, p.picker.loaded.change], offered, [model, wanted, filled],
+        [model.change, p.picker.loaded.change], offered,
+        [model, wanted, p.sampling.longest, filled],
         [filled, *everything], **QUIET,
     )  # fmt: skip
     keys = [side.key for side in p.sides]
@@ -123,14 +128,17 @@ def _change(studio: Studio, run: Run, slot: int, fields: Any) -> None:
     run.ask_change(place, mask, {"hint": said["hint"], "mask": said["mask"]})
 
 
-def _offered(studio: Studio, model: str, wanted: str) -> list[Any]:
-    """The fields for a model: its masks, its kind of question, how long its prompts can be."""
+def _offered(studio: Studio, model: str, wanted: str, said: int | None) -> list[Any]:
+    """The fields for a model: its masks, its kind of question, how long its prompts can be.
+
+    `said`: the longest answer where the page has one for this model already, which is left alone.
+    """
     shape, facts = _shape(studio, model), _facts(studio, model)
-    context = _context(studio, facts)
+    context = _context(studio, model, facts)
     options = sides.choices(studio, model, shape, wanted)
     best = sides.default_choice(studio, model, shape, wanted)
     own = model == MODEL
-    longest = 256 if own else 512
+    longest = said or (256 if own else 512)
     third = sides.as_saved(studio, sides.RANDOM)
     rows: list[Any] = []
     for one in (sides.Choice(sides.FULL, 0.5, 16, 64), best, third):
@@ -146,10 +154,10 @@ def _offered(studio: Studio, model: str, wanted: str) -> list[Any]:
         sides.no_mask_words(studio, model, shape) if shape else "",
         gr.update(visible=own),
         HINT if own else OTHER_HINT,
-        not own,
-        longest,
+        gr.skip() if said else not own,
+        gr.skip() if said else longest,
         *rows,
-        *_buttons(longest, context),
+        *_buttons(model, longest, context),
     ]
 
 
@@ -167,45 +175,60 @@ def _shape(studio: Studio, model: str) -> tuple[int, int] | None:
     return (facts.layers, facts.kv_heads) if facts else None
 
 
-def _context(studio: Studio, facts: ModelFacts | None) -> int | None:
+def _context(studio: Studio, model: str, facts: ModelFacts | None) -> int | None:
     """Tokens that the model reads, or a visitor may have it read."""
-    return min(facts.context, studio.settings.longest_prompt) if facts else None
+    return reach.reach(studio, model, facts.context) if facts else None
 
 
 def _fills(studio: Studio, model: str, longest: Any) -> list[Any]:
     facts = _facts(studio, model)
-    whole = int(longest) if isinstance(longest, int | float) and longest > 0 else 1
-    return _buttons(whole, _context(studio, facts))
+    return _buttons(model, _whole(longest), _context(studio, model, facts))
 
 
-def _buttons(longest: int, context: int | None) -> list[Any]:
-    """The buttons of the lengths that fit, and why the others do not."""
+def _whole(longest: Any) -> int:
+    return int(longest) if isinstance(longest, int | float) and longest > 0 else 1
+
+
+def _buttons(model: str, longest: int, context: int | None) -> list[Any]:
+    """The buttons by what they fill to, and why some can't be pressed."""
     if context is None:
-        return [*[gr.update(interactive=False) for _ in filler.LENGTHS], ""]
-    reasons = [filler.why_not(n, longest, context) for n in filler.LENGTHS]
-    said = [reason for reason in reasons if reason]
-    note = f'<p class="note" data-reason="context">{said[0]}.</p>' if said else ""
-    return [*[gr.update(interactive=not reason) for reason in reasons], note]
+        return [*[gr.update(value=f"{n:,}", interactive=False) for n in filler.LENGTHS], ""]
+    lengths = [filler.fitting(n, longest, context) for n in filler.LENGTHS]
+    said = [filler.why_not(n, longest, context) for n in filler.LENGTHS]
+    note = next((f'<p class="note" data-reason="context">{why}.</p>' for why in said if why), "")
+    if model == MODEL and max(lengths) + longest > (trained := reach.trained_on()):
+        note += (
+            f'<p class="note">Over {trained:,} tokens with the answer: {reach.BEYOND_WORDS}.</p>'
+        )
+    shown = zip(filler.LENGTHS, lengths, strict=True)
+    return [*[gr.update(value=f"{fit or n:,}", interactive=fit > 0) for n, fit in shown], note]
 
 
 def _filled(studio: Studio, model: str, longest: Any, length: int) -> list[Any]:
     with told():
         require_allowed(studio, model)
         facts = facts_of(model, patience=30)
-        whole = int(longest) if isinstance(longest, int | float) and longest > 0 else 1
-        context = _context(studio, facts)
-        if context is not None and (reason := filler.why_not(length, whole, context)):
-            raise UserError(f"{reason}: choose a shorter prompt or a shorter answer.")
+        whole, context = _whole(longest), _context(studio, model, facts)
+        if context is not None:
+            if reason := filler.why_not(length, whole, context):
+                raise UserError(f"{reason}: choose a shorter prompt or a shorter answer.")
+            length = filler.fitting(length, whole, context)
         with studio.lease(model) as (_, tokenizer):
             count = filler.count_with(tokenizer)
             make = filler.puzzle if model == MODEL else filler.needle
             text = make(count, length, secrets.randbelow(2**31))
             tokens = count(text)
-    note = f'<p class="note" data-filled="{tokens}">Filled to {tokens:,} tokens.</p>'
+    return [text, _filled_note(model, tokens, whole, facts)]
+
+
+def _filled_note(model: str, tokens: int, longest: int, facts: ModelFacts | None) -> str:
+    said = [f"Filled to {tokens:,} tokens."]
     if model == MODEL:
-        note = (
-            f'<p class="note" data-filled="{tokens}">Filled to {tokens:,} tokens by repeating '
-            "facts. The model was trained on problems of about 60 tokens, so look at the memory "
-            "rather than the answer.</p>"
-        )
-    return [text, note]
+        far = tokens + longest > reach.trained_on()
+        said = [
+            f"Filled to {tokens:,} tokens by repeating facts.",
+            f"This is {reach.BEYOND_WORDS}." if far else reach.UNUSUAL_WORDS,
+        ]
+    if tokens > SLOW_ON_CPU and facts is not None and facts.device == "cpu":
+        said.append("Reading so much takes minutes without a GPU; Stop ends it.")
+    return f'<p class="note" data-filled="{tokens}">{" ".join(said)}</p>'

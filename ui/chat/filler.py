@@ -74,9 +74,17 @@ def puzzle(count: Count, tokens: int, seed: int) -> str:
     return made(_most(lambda n: count(made(n)), tokens))
 
 
+def fitting(tokens: int, longest: int, context: int) -> int:
+    """What a prompt is filled to where `tokens` are wanted and an answer of `longest` follows: as
+    much as fits; 0 where that is no more than the length before."""
+    shorter = max((n for n in LENGTHS if n < tokens), default=0)
+    room = min(tokens, context - longest)
+    return room if tokens <= context and room > shorter else 0
+
+
 def why_not(tokens: int, longest: int, context: int) -> str:
     """Why a prompt can't be filled so far, "" where it can."""
-    if tokens + longest <= context:
+    if fitting(tokens, longest, context):
         return ""
     return f"{tokens:,} tokens and an answer of {longest:,} exceed the {context:,} that it reads"
 

@@ -119,8 +119,12 @@ def settings_of(
     )
 
 
-def question_of(text: Any, model: str, longest: int = LONGEST_CONTEXT) -> str:
+def question_of(
+    text: Any, model: str, longest: int = LONGEST_CONTEXT, beyond: int | None = None
+) -> str:
     """What was asked, without blanks around it; at most about `longest` tokens.
+
+    `beyond`: tokens that the embedded model is given, where they are more than it was trained on.
 
     Raises:
         UserError: if there is nothing, or too much.
@@ -128,7 +132,10 @@ def question_of(text: Any, model: str, longest: int = LONGEST_CONTEXT) -> str:
     question = str(text or "").strip()
     if not question:
         raise UserError("Write a question first, or take one of the examples.")
-    most = LONGEST_PROMPT if model == MODEL else min(LONGEST_TEXT, CHARACTERS * longest)
+    if model == MODEL:
+        most = max(LONGEST_PROMPT, CHARACTERS * (beyond or 0))
+    else:
+        most = min(LONGEST_TEXT, CHARACTERS * longest)
     if len(question) > most:
         raise UserError(f"That is too long: keep it under {most:,} characters.")
     return question

@@ -18,6 +18,8 @@ from rlkv.masks import HeadMask
 from ui.chat.blind import concealed, visible_lengths
 from ui.chat.columns import Columns, figures
 from ui.chat.plan import Plan
+from ui.chat.reach import trained_on
+from ui.engine import MODEL
 
 FORGET_SECONDS = 120
 """A run is remembered that long after its end: its page may still have to read the last words."""
@@ -159,13 +161,21 @@ class Run:
         return {
             "run": self.token,
             "model": self.plan.settings.model,
-            "words": self.plan.settings.words(),
+            "words": self.plan.settings.words() + self._beyond(),
             "sampling": self.plan.settings.sampling(),
             "system": self.plan.settings.system,
             "order": None if self.order is None else list(self.order),
             "vote": None,
             "sides": kept,
         }
+
+    def _beyond(self) -> str:
+        """Said of an answer that went on where the embedded model was never trained."""
+        assert self.frame is not None
+        longest = max(side.length for side in self.frame.sides)
+        if self.plan.settings.model != MODEL or longest <= trained_on():
+            return ""
+        return f" · beyond the {trained_on():,} tokens that it was trained on"
 
     @property
     def has_written(self) -> bool:

@@ -3,9 +3,11 @@
 import threading
 from typing import Any
 
+import pytest
 import torch
 
 from rlkv.dialogue import Control, SideSpec, converse
+from rlkv.errors import UserError
 from rlkv.generation import Sampling
 from tests.rlkv.dialogue.stage import (
     PROMPT,
@@ -17,6 +19,7 @@ from tests.rlkv.dialogue.stage import (
     prompt_of,
     small,
 )
+from tests.rlkv.families import tiny
 
 
 def test_every_reason_to_stop(tracer: Loaded, little: Loaded) -> None:
@@ -35,6 +38,27 @@ def test_every_reason_to_stop(tracer: Loaded, little: Loaded) -> None:
     stuck.lm_head.weight[10] = -1.0
     assert reason((stuck, little[1]), 500) == ("repetition", 128)
     assert reason(little, 50, headroom=Full(after=10)) == ("memory", 10)
+
+
+def test_rotary_positions_go_on_beyond_the_training(little: Loaded) -> None:
+    """Asked for, a longer context is read; it is never taken by itself."""
+    tokenizer, history = little[1], asked(PROMPT)
+    prompt = len(prompt_of(tokenizer, history))
+    narrow = small(max_position_embeddings=prompt - 5)
+    with pytest.raises(UserError, match=f"reads at most {prompt - 5}"):
+        answer((narrow, tokenizer), [None], history, Sampling(50))
+    frame = answer(
+        (narrow, tokenizer), [None, TINY_HALF], history, Sampling(50), context=prompt + 9
+    )
+    assert [(s.stop_reason, s.n_tokens) for s in frame.sides] == [("length", 10)] * 2
+    wide = answer(little, [None], history, Sampling(10))  # of the same weights
+    assert ids_of(frame) == ids_of(wide)
+
+
+def test_learned_positions_have_an_end(tracer: Loaded) -> None:
+    model = tiny("gpt2", vocab_size=155)
+    with pytest.raises(UserError, match="learned positions"):
+        answer((model, tracer[1]), [None], asked(PROMPT), Sampling(5), context=100_000)
 
 
 class Full:

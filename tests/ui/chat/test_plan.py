@@ -13,9 +13,10 @@ from rlkv.tasks.tracing import solve
 from storage.database import open_database
 from tests.ui.chat.stage import MOST
 from ui.catalogue import SHIPPED
-from ui.chat import filler, recorded, sides
+from ui.chat import filler, reach, recorded, sides
 from ui.chat.plan import question_of, settings_of
 from ui.chat.sides import FULL, RANDOM, Choice
+from ui.quotas import Quotas
 from ui.studio import Settings, Studio
 
 ROWS: list[Any] = [FULL, None, None, None, SHIPPED, 0.5, 4, 16, RANDOM, 0.5, 4, 16]
@@ -123,7 +124,32 @@ def test_a_long_puzzle_is_one_that_the_embedded_model_reads() -> None:
 
 def test_lengths_that_do_not_fit_say_why() -> None:
     assert filler.why_not(512, 256, 1024) == ""
-    assert "1,024" in filler.why_not(1024, 256, 1024)
+    assert "1,024" in filler.why_not(4096, 256, 1024)
+
+
+def test_a_length_that_leaves_no_room_for_the_answer_is_filled_to_what_does() -> None:
+    assert [filler.fitting(n, 512, 8192) for n in (4096, 8192, 32768)] == [4096, 7680, 0]
+    # No more than the length before is no length of its own.
+    assert filler.fitting(1024, 512, 1024) == 0
+    assert filler.why_not(1024, 512, 1024)
+    assert filler.fitting(256, 300, 256) == 0
+
+
+def test_the_embedded_model_is_read_beyond_its_training_as_far_as_a_copy_allows(
+    studio: Studio, tmp_path: Path
+) -> None:
+    assert reach.reach(studio, "tracer", 1024) == reach.beyond(studio, "tracer") == 32768
+    assert reach.reach(studio, "other", 8192) == 8192
+    assert reach.beyond(studio, "other") is None
+    for allowed, filled, answered in ((2048, 2048, 2048), (300, 300, 1024)):
+        shared = Settings(shared=True, quotas=Quotas(context=allowed))
+        copy = Studio(shared, open_database(tmp_path))
+        assert reach.reach(copy, "tracer", 1024) == filled
+        assert reach.beyond(copy, "tracer") == answered  # what was typed is read as ever
+    long = "a=1; " * 5000
+    assert question_of(long, "tracer", beyond=32768)
+    with pytest.raises(UserError, match="too long"):
+        question_of(long, "tracer", beyond=2048)
 
 
 def test_what_ships_can_be_played() -> None:
