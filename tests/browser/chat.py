@@ -78,6 +78,26 @@ def read_bytes(figure: Locator) -> float:
     return float(number) * 1024 ** ("B", "KiB", "MiB", "GiB").index(unit)
 
 
+def read_figures(side: Locator) -> dict[str, float]:
+    """The numbers that a person reads under an answer, in bytes, tokens and seconds."""
+    said = {}
+    for figure in side.locator("[data-figure]").all():
+        text, name = figure.inner_text(), str(figure.get_attribute("data-figure"))
+        if not figure.is_visible():
+            continue
+        if name in ("bytes", "formula"):
+            said[name] = read_bytes(figure)
+        else:
+            number, _, unit = text.replace(",", "").partition(" ")
+            said[name] = float(number) / (1000 if unit == "ms" else 1)
+    return said
+
+
+def read_shares(text: str) -> list[float]:
+    """The percentages in a text, as shares of 1."""
+    return [float(number) / 100 for number in re.findall(r"([\d.]+(?:e-\d+)?) %", text)]
+
+
 def _number(value: str) -> Any:
     try:
         return float(value)
