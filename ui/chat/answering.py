@@ -27,6 +27,10 @@ from ui.studio import Studio
 if TYPE_CHECKING:
     from rlkv.dialogue import Keeper, SideState
 
+NO_ROOM = (
+    "This machine's memory is nearly full, so the question could not be read: unload a model that "
+    "nobody uses, close other programs, or ask something shorter."
+)
 BREATH_SECONDS = 0.2
 """How often the queue gets to see whether the page is still there."""
 READING_SECONDS = 0.04
@@ -38,7 +42,8 @@ def answer(studio: Studio, run: Run, keeper: Keeper | None) -> Iterator[None]:
     """Writes the answer into `run`; yields now and then, so that it can be cancelled.
 
     Raises:
-        UserError: if the model can't be loaded, can't read the question, or a mask does not fit.
+        UserError: if the model can't be loaded, can't read the question or has no memory to read
+            it in, or a mask does not fit.
     """
     plan = run.plan
     model_ref = plan.settings.model
@@ -55,6 +60,8 @@ def answer(studio: Studio, run: Run, keeper: Keeper | None) -> Iterator[None]:
         context = beyond(studio, model_ref)
         yield from _written(run, plan, model, tokenizer, masks, keeper, context)
     if run.frame is not None:
+        if not run.has_written and all(s.stop_reason == "memory" for s in run.frame.sides):
+            raise UserError(NO_ROOM)  # there is no answer that could say it
         run.extra = [verdict(plan, state) for state in run.frame.sides]
 
 
