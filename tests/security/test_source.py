@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,17 @@ SCRIPTS = sorted((ROOT / "ui" / "static").glob("*.js"))
 MODULES = {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "yaml", "cloudpickle"}
 NAMES = {"eval", "exec", "__import__"}
 CALLS = {
-    "os.system", "os.popen", "torch.load", "torch.save", "yaml.load", "gr.load", "gr.FileExplorer",
-    "gradio.load", "gradio.FileExplorer", "tempfile.mktemp",
+    "os.system", "os.popen", "torch.load", "torch.save", "yaml.load", "gradio.load",
+    "gradio.FileExplorer", "tempfile.mktemp",
 }  # fmt: skip
-ARGUMENTS = {"trust_remote_code", "shell", "share", "allow_pickle", "weights_only"}
-"""Keywords that may only be given as False."""
+SAFE = {
+    "trust_remote_code": False,
+    "shell": False,
+    "share": False,
+    "allow_pickle": False,
+    "weights_only": True,
+}
+"""The one value that may be given for each of these keywords."""
 ALLOWED = {
     # The program in the sandbox runs what a model wrote: that is what the sandbox is for.
     ("rlkv/tasks/sandbox_program.py", "exec"),
@@ -34,38 +41,62 @@ ALLOWED = {
 }
 
 
-def dotted(node: ast.expr) -> str:
-    """`a.b.c` of a name, "" of anything else."""
+def dotted(node: ast.expr, names: dict[str, str]) -> str:
+    """`a.b.c` of a name, its first part as it was imported; "" of anything else."""
     if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (before := dotted(node.value)):
+        return names.get(node.id, node.id)
+    if isinstance(node, ast.Attribute) and (before := dotted(node.value, names)):
         return f"{before}.{node.attr}"
     return ""
 
 
+def imported(tree: ast.Module) -> dict[str, str]:
+    """What each imported name means: `t` is `torch`, `load` is `torch.load`."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    return names
+
+
 def findings(text: str) -> set[str]:
     """What a source does that it must not."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    names, found = imported(tree), set[str]()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names if a.name.split(".")[0] in MODULES}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in MODULES:
-            found.add(node.module or "")
-        elif isinstance(node, ast.Name) and node.id in NAMES:
-            found.add(node.id)
-        elif isinstance(node, ast.Attribute) and dotted(node) in CALLS:
-            found.add(dotted(node))
+        elif isinstance(node, ast.ImportFrom):
+            found |= _taken(node)
+        elif isinstance(node, ast.Name | ast.Attribute):
+            name = dotted(node, names)
+            found |= {name.removeprefix("builtins.")} & NAMES | {name} & CALLS
         elif isinstance(node, ast.Call):
-            found |= _arguments(node)
+            found |= _unsafe((one.arg, one.value) for one in node.keywords)
+        elif isinstance(node, ast.Dict):  # handed on by `**`, perhaps far from here
+            found |= _unsafe(zip(map(_text, node.keys), node.values, strict=True))
     return found
 
 
-def _arguments(call: ast.Call) -> set[str]:
+def _taken(node: ast.ImportFrom) -> set[str]:
+    """What is imported from a module, used or not."""
+    module = node.module or ""
+    if module.split(".")[0] in MODULES:
+        return {module}
+    return {f"{module}.{alias.name}" for alias in node.names} & CALLS
+
+
+def _text(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _unsafe(given: Iterable[tuple[str | None, ast.expr]]) -> set[str]:
     return {
-        f"{one.arg}={ast.unparse(one.value)}"
-        for one in call.keywords
-        if one.arg in ARGUMENTS
-        and not (isinstance(one.value, ast.Constant) and one.value.value is False)
+        f"{name}={ast.unparse(value)}"
+        for name, value in given
+        if name in SAFE and not (isinstance(value, ast.Constant) and value.value is SAFE[name])
     }
 
 
@@ -88,18 +119,46 @@ def test_nothing_reads_code_out_of_data_or_opens_a_door(path: Path) -> None:
         ("import yaml.loader", "yaml.loader"),
         ("x = eval('1')", "eval"),
         ("run = eval", "eval"),
+        ("from builtins import eval as look", "eval"),
+        ("import builtins; builtins.exec('1')", "exec"),
         ("torch.load(p)", "torch.load"),
         ("load = torch.load", "torch.load"),
+        ("import torch as t; t.load(p)", "torch.load"),
+        ("from torch import load; load(p)", "torch.load"),
+        ("from torch import load as read", "torch.load"),
+        ("from os import system", "os.system"),
+        ("f(weights_only=False)", "weights_only=False"),
         ("f(trust_remote_code=True)", "trust_remote_code=True"),
         ("f(trust_remote_code=yes)", "trust_remote_code=yes"),
         ("subprocess.run('ls', shell=True)", "shell=True"),
+        ("subprocess.run('ls', **{'shell': True})", "shell=True"),
+        ("options = {'shell': True}", "shell=True"),
         ("app.launch(share=True)", "share=True"),
-        ("gr.load('x')", "gr.load"),
-        ("gr.FileExplorer()", "gr.FileExplorer"),
+        ("import gradio as gr; gr.load('x')", "gradio.load"),
+        ("from gradio import load", "gradio.load"),
+        ("import gradio as gr; gr.FileExplorer()", "gradio.FileExplorer"),
     ],
 )
 def test_what_is_looked_for_is_found(text: str, found: str) -> None:
     assert findings(text) == {found}
+
+
+def test_both_faults_of_one_call_are_found() -> None:
+    text = "from torch import load; load(p, weights_only=False)"
+    assert findings(text) == {"torch.load", "weights_only=False"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f(weights_only=True, trust_remote_code=False, shell=False)",
+        "options = {'trust_remote_code': False}",
+        "import torch as t; t.ones(2); model.eval()",
+        "from json import load; load(f)",
+    ],
+)
+def test_what_is_harmless_is_let_be(text: str) -> None:
+    assert findings(text) == set()
 
 
 @pytest.mark.parametrize("kind", ["own", "qwen3"])
