@@ -54,6 +54,11 @@ class ModelFacts:
         """Bytes that must be free to load it."""
         return self.weights + self.loading
 
+    def kv_bytes(self, tokens: int) -> int:
+        """Bytes of a full cache of so many tokens, by the formula; layers with a window of their
+        own aside."""
+        return 2 * self.head_dim * (self.weights // self.parameters) * self.gates * tokens
+
     def fits(self, headroom: Headroom | None = None) -> bool:
         """Whether it can be loaded into what is free now, a reserve left alone."""
         return not self.shortage(headroom)

@@ -24,7 +24,7 @@ def test_a_gguf_file_is_picked_and_answers(page: Page, server: Server, tmp_path:
     fact = page.locator("#chat-facts")
     expect(fact.locator("[data-fact=gates]")).to_have_text("3 x 4 = 12")
     expect(fact.locator("[data-fact=place]")).to_have_text("a file here")
-    expect(fact.locator("[data-fact=memory]")).to_contain_text("fits")
+    expect(fact.locator("[data-fact=need]")).to_contain_text(": fits")
     page.locator("#chat-load").click()
     state = page.locator("#chat-state [data-state]")
     expect(state).to_have_attribute("data-state", "ready", timeout=60_000)

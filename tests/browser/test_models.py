@@ -59,7 +59,10 @@ def choose(page: Page, ref: str, picker: str = "chat") -> None:
 def test_the_embedded_model_is_described(page: Page) -> None:
     expect(fact(page, "parameters")).to_have_text("1.0 million")
     expect(fact(page, "gates")).to_have_text("4 x 8 = 32")
-    expect(fact(page, "memory")).to_have_text("4 MB in float32, fits")
+    expect(fact(page, "memory")).to_have_text("4 MB in float32")
+    expect(fact(page, "need")).to_have_text(
+        re.compile(r"^5 MB to load, 8 MB with 1,024 tokens of full cache: fits$")
+    )
     expect(fact(page, "place")).to_have_text("comes with the app")
 
 
@@ -80,7 +83,7 @@ def test_a_model_is_loaded_seen_in_another_tab_and_unloaded(
     page.locator("#chat-load").click()
     expect(page.locator("#chat-state .meter.unknown")).to_be_visible(timeout=20_000)
     expect(state(page)).to_have_attribute("data-state", "ready", timeout=60_000)
-    expect(fact(page, "memory")).to_contain_text("in memory")
+    expect(fact(page, "need")).to_contain_text("loaded")
     expect(page.locator("#told")).to_have_text(f"ready: {RANDOM}")
 
     other = opened(visitor)

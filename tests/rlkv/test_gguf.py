@@ -29,6 +29,7 @@ def test_its_facts_are_read_without_its_weights(written: Written) -> None:
     assert (spec.family, spec.layers, spec.kv_heads) == ("llama", 3, 4)
     assert (facts.context, facts.place, facts.download) == (CONTEXT, "file", 0)
     assert facts.parameters == sum(p.numel() for p in original.parameters())
+    assert facts.kv_bytes(100) == spec.kv_bytes(HeadMask.full(3, 4), 100)
     assert facts.need > facts.weights >= 4 * facts.parameters
 
 

@@ -20,6 +20,8 @@ PLACES = {
     "file": "a file here",
     "cache": "on this machine",
 }
+CHAT_TOKENS = 4_096
+"""Of a chat whose cache is counted in, where the model reads as many."""
 BUSY = ("checking", "loading", "unloading")
 
 
@@ -37,7 +39,8 @@ def facts_line(
         ("parameters", "Parameters", count_text(shape.parameters)),
         ("gates", "Gates", f"{shape.layers} x {shape.kv_heads} = {shape.layers * shape.kv_heads}"),
         ("context", "Context", f"{shape.context:,} tokens"),
-        ("memory", "Weights", _memory(facts, status, room)),
+        ("memory", "Weights", _weights(facts)),
+        ("need", "Memory needed", _need(facts, status, room)),
         ("place", "Where", _place(facts)),
     ]
     shown = "".join(
@@ -67,15 +70,22 @@ def count_text(count: int) -> str:
     return f"{count / 1e6:.0f} million" if count >= 1e7 else f"{count / 1e6:.1f} million"
 
 
-def _memory(facts: ModelFacts | None, status: Status, room: bool) -> str:
+def _weights(facts: ModelFacts | None) -> str:
+    return NOT_YET if facts is None else f"{gigabytes(facts.weights)} in {facts.dtype}"
+
+
+def _need(facts: ModelFacts | None, status: Status, room: bool) -> str:
+    """What loading takes for a while, then what it takes with the cache of one chat."""
     if facts is None:
         return NOT_YET
-    weights = f"{gigabytes(facts.weights)} in {facts.dtype}"
-    if not room:
-        return weights
+    tokens = min(CHAT_TOKENS, facts.context)
+    kept = (
+        f"{gigabytes(facts.weights + facts.kv_bytes(tokens))} with {tokens:,} tokens of full cache"
+    )
     if status.state == "ready":
-        return f"{weights}, in memory"
-    return f"{weights}, {'fits' if facts.fits() else 'does not fit'}"
+        return f"{kept}; loaded"
+    need = f"{gigabytes(facts.need)} to load, {kept}"
+    return f"{need}: {'fits' if facts.fits() else 'does not fit'}" if room else need
 
 
 def _place(facts: ModelFacts | None) -> str:

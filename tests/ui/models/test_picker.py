@@ -38,14 +38,18 @@ def test_the_line_says_whether_it_fits_and_why_not(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(headroom, "total_bytes", lambda device: 10**10)
     monkeypatch.setattr(headroom, "free_bytes", lambda device: 5 * 10**9)
     line = facts_line(None, facts, Status())
-    assert "538 MB in float32, fits" in line
+    assert ">538 MB in float32<" in line
+    # 30 layers x 3 heads x 64 numbers x 4 bytes, keys and values: 189 MB for 4,096 tokens.
+    assert "673 MB to load, 727 MB with 4,096 tokens of full cache: fits<" in line
     assert "warn" not in line
     monkeypatch.setattr(headroom, "free_bytes", lambda device: 10**9)
     line = facts_line(None, facts, Status())
-    assert "538 MB in float32, does not fit" in line
+    assert "full cache: does not fit<" in line
     assert "673 MB of memory" in line
     assert "500 MB is free" in line
-    assert "in memory" in facts_line(None, facts, Status("ready"))
+    assert ">727 MB with 4,096 tokens of full cache; loaded<" in facts_line(
+        None, facts, Status("ready")
+    )
     form = facts_line(None, facts, Status(), room=False)
     assert "538 MB in float32<" in form
     assert "warn" not in form
