@@ -145,10 +145,16 @@ def choices(
     """(label, key) of the masks that fit the model: its own first, then of its shape. `wanted` may
     be a link, whose mask then comes first."""
     own = catalogue.choices(studio, model=model, shape=shape, also=wanted)
-    known = {key for _, key in own}
-    others = catalogue.choices(studio, shape=shape) if shape else []
-    foreign = [(f"{label} · of another model", key) for label, key in others if key not in known]
+    foreign = _foreign(studio, shape, {key for _, key in own})
     return [*own, *foreign, ("Random heads", RANDOM), ("Full cache", FULL)]
+
+
+def _foreign(studio: Studio, shape: Shape | None, known: set[str]) -> list[tuple[str, str]]:
+    """(label, key) of masks of the shape that other models learned."""
+    others = catalogue.choices(studio, shape=shape) if shape else []
+    return [
+        (f"{label} · learned on another model", key) for label, key in others if key not in known
+    ]
 
 
 def default_choice(studio: Studio, model: str, shape: Shape | None, wanted: str = "") -> Choice:
@@ -168,13 +174,18 @@ def as_saved(studio: Studio, key: str) -> Choice:
 
 
 def no_mask_words(studio: Studio, model: str, shape: Shape | None) -> str:
-    """HTML of what to say where no learned mask fits; "" where one does."""
-    if len(choices(studio, model, shape)) > 2:
+    """HTML of what to say where the model has learned no mask; "" where it has."""
+    if catalogue.choices(studio, model=model, shape=shape):
         return ""
+    instead = "so heads are chosen at random: expect worse answers than with a learned one"
+    if _foreign(studio, shape, set()):
+        instead = (
+            "so one that another model of the same shape learned is used: it says which heads that "
+            "model needs, not this one, and Evaluate does not offer it"
+        )
     return (
-        '<p class="warn">No mask was learned for this model here, so heads are chosen at random: '
-        'expect worse answers than with a learned one. <a href="./train">Train one</a>, or load '
-        'one on <a href="./heads">Heads</a>.</p>'
+        f'<p class="warn">No mask was learned for this model here, {instead}. '
+        '<a href="./train">Train one</a>, or load one on <a href="./heads">Heads</a>.</p>'
     )
 
 

@@ -53,7 +53,7 @@
       const kept = user.id && !turn.running;
       tools.replaceChildren(switcher(user, (id) => act("branch", { message: id }), "question"));
       if (kept && !turn.data.fixed) tools.append(button("Edit", "Ask something else here; this version is kept", edit));
-      if (kept) tools.append(button("Fork", "A new conversation with everything up to this answer", () => act("fork", { message: turn.data.answer.id ?? user.id })));
+      if (kept && !turn.data.fixed) tools.append(button("Fork", "A new conversation with everything up to this answer", () => act("fork", { message: turn.data.answer.id ?? user.id })));
     };
     const edit = () => {
       const form = el("form", "editing"), field = el("textarea"), row = el("div", "row");

@@ -95,6 +95,13 @@ def test_masks_of_another_shape_are_not_offered(studio: Studio) -> None:
     assert sides.no_mask_words(studio, "tracer", (4, 8)) == ""
 
 
+def test_masks_that_another_model_learned_are_named_so(studio: Studio) -> None:
+    labels = [label for label, _ in sides.choices(studio, "other", (4, 8))]
+    assert labels[0].endswith("learned on another model")
+    assert labels[-2:] == ["Random heads", "Full cache"]
+    assert "another model of the same shape learned" in sides.no_mask_words(studio, "other", (4, 8))
+
+
 def test_compressed_sides_have_colours_of_their_own() -> None:
     three = sides.facts([None, MOST, MOST], (0, 1, 2))
     assert [one["role"] for one in three] == ["full", "comp", "comp2"]
