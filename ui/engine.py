@@ -133,7 +133,7 @@ class Engine:
                 state: State = "checking" if told.checking else "loading"
                 return Status(state, told.words, told.share, told.seconds, self._leases)
             if self._thread is not None:
-                words = "Cancelled; what is being read is dropped as soon as it has arrived"
+                words = "Cancelled. Weights still being read are discarded when done"
                 return Status("unloading", words, None, self._progress.seconds, self._leases)
             if self._unloading:
                 return Status("unloading", "Giving its memory back")

@@ -89,13 +89,13 @@ def read_figures(side: Locator) -> dict[str, float]:
             said[name] = read_bytes(figure)
         else:
             number, _, unit = text.replace(",", "").partition(" ")
-            said[name] = float(number) / (1000 if unit == "ms" else 1)
+            said[name] = float(number.lstrip("<")) / (1000 if unit == "ms" else 1)
     return said
 
 
 def read_shares(text: str) -> list[float]:
     """The percentages in a text, as shares of 1."""
-    return [float(number) / 100 for number in re.findall(r"([\d.]+(?:e-\d+)?) %", text)]
+    return [float(number) / 100 for number in re.findall(r"([\d.]+) %", text)]
 
 
 def _number(value: str) -> Any:

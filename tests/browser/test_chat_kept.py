@@ -73,7 +73,7 @@ def test_a_conversation_is_named_forked_reopened_and_deleted(page: Page, server:
     row.locator("input").press("Enter")
     expect(row.locator(".open b").first).to_have_text("My <b>puzzle</b>")
     page.locator(".turn").get_by_role("button", name="Fork").click()
-    expect(page.locator(".chats .open[aria-current] b")).to_have_text("My <b>puzzle</b> (fork)")
+    expect(page.locator(".chats .open[aria-current] b")).to_have_text("Fork: My <b>puzzle</b>")
     ask(page, OTHER)
     # Opened again after a reload: one turn here, two in the fork, with their tokens.
     open_chat(page, f"/chat?chat={first}")

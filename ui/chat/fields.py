@@ -114,7 +114,7 @@ def _change(studio: Studio, run: Run, slot: int, fields: Any) -> None:
     if slot not in plan.settings.slots:
         return
     if run.order is not None:
-        raise UserError("A blind comparison goes on as it began; change the sides after the vote.")
+        raise UserError("The sides of a blind comparison can't be changed until you vote.")
     zero_gpu.require_changeable(plan.settings.model)
     most = studio.settings.longest_answer
     now = settings_of(plan.settings.model, "three", fields[2:14], [False, *fields[15:]], most)

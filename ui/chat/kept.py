@@ -134,7 +134,7 @@ class Kept:
     def fork(self, chat: str, message: int) -> str:
         """A new conversation with everything up to a message; returns its id."""
         title = self._chats.get(chat).title
-        return self._chats.fork(chat, message, f"{title[:TITLE]} (fork)").id
+        return self._chats.fork(chat, message, f"Fork: {title[:TITLE]}").id
 
     def vote(self, chat: str, message: int, choice: str) -> None:
         """Decides a blind comparison: "a", "b", "tie", or "skip", which is not counted.

@@ -137,7 +137,7 @@ def lay_out(
     title(
         "Chat",
         'One question, one model, two KV caches: <b class="full">full</b>, and with some heads '
-        '<b class="comp">compressed</b>. Both write one token in turn.',
+        '<b class="comp">compressed</b>. They take turns, one token each.',
     )
     screen = gr.State(None)
     with gr.Row(elem_classes="chat-grid", equal_height=False):
@@ -209,13 +209,13 @@ def _sides(
     options, best = choices(studio, MODEL, None), default_choice(studio, MODEL, None)
     keys = (FULL, best.key, RANDOM)
     sides = [_side(i, names[i], options, replace(best, key=keys[i])) for i in range(3)]
-    html('<p class="note">Changed while it writes, it takes effect with the next token.</p>')
+    html('<p class="note">Changes made while it writes take effect with the next token.</p>')
     blind = gr.Checkbox(
-        False, label="Blind: unlabelled and shuffled until you vote", elem_id="blind",
+        False, label="Blind: no names, in random order, until you vote", elem_id="blind",
         container=False,
     )  # fmt: skip
     slowly = gr.Checkbox(
-        True, label="Slow enough to read; the speeds shown are the model's own",
+        True, label="Slow down for reading (speeds shown stay the model's own)",
         elem_id="slowly", container=False,
     )  # fmt: skip
     return which, sides, words, blind, slowly
@@ -224,7 +224,7 @@ def _sides(
 def _sampling(blind: gr.Checkbox, slowly: gr.Checkbox) -> Sampling:
     with gr.Accordion("Sampling", open=False, elem_id="sampling"):
         temperature = gr.Slider(
-            0, 2, 0, step=0.05, label="Temperature; 0 takes the likeliest", elem_id="temperature"
+            0, 2, 0, step=0.05, label="Temperature (0: always the likeliest)", elem_id="temperature"
         )
         top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", elem_id="top-p")
         with gr.Row(elem_classes="two-fields"):

@@ -21,6 +21,10 @@
     const paintMemory = () => memory?.paint(turns.map((t) => ({ sides: t.sides, secret: t.secret })), view?.model);
     const nearEnd = () => pane.scrollHeight - pane.scrollTop - pane.clientHeight < 90;
     const toEnd = () => { pane.scrollTop = pane.scrollHeight; };
+    // A question of several lines takes room from the pane: what was at the end stays there.
+    let atEnd = true;
+    pane.addEventListener("scroll", () => { atEnd = nearEnd(); }, { passive: true });
+    new ResizeObserver(() => { if (atEnd && turns.length) toEnd(); }).observe(pane);
 
     const act = (name, data) => {
       if (name === "replay") return startReplay([data.turn]);
@@ -114,8 +118,10 @@
         await sleep(got.state === "waiting" || got.state === "loading" ? WAIT_MS : PULL_MS);
       }
       if (following === token) following = null;
+      const stick = nearEnd();
       turn.over();
       turn.settle();
+      if (stick) toEnd();
     }
 
     document.addEventListener("keydown", (e) => {

@@ -13,7 +13,7 @@
     ["formula", "By formula", "2 x head size x bytes a number x (kept x n + compressed x min(n, sink + recent))"],
     ["tokens", "Tokens", "Tokens written"],
     ["speed", "Tokens/s", "Decoding speed of this side alone, without the reading of the prompt"],
-    ["first", "First token", "Time from the question to the first token: reading the prompt"],
+    ["first", "First token", "Time from the question to the first token: reading what of the prompt was not in the cache yet"],
     ["prefix", "Same as first", "Tokens from the beginning that are the same as on the first side"],
   ];
   const quoted = (token) => (token === null ? "the end" : `“${token.trim() || window.rlkvChatText.spoken(token)}”`);
@@ -97,7 +97,7 @@
   }
   const shown = {
     bytes: (v) => format(v, "B"), formula: (v) => format(v, "B"), tokens: (v) => v.toLocaleString("en"),
-    speed: (v) => v.toFixed(1), first: (v) => (v < 1 ? `${(1000 * v).toFixed(0)} ms` : `${v.toFixed(2)} s`), prefix: (v) => v.toLocaleString("en"),
+    speed: (v) => v.toFixed(1), first: (v) => (v < 0.001 ? "<1 ms" : v < 1 ? `${(1000 * v).toFixed(0)} ms` : `${v.toFixed(2)} s`), prefix: (v) => v.toLocaleString("en"),
   };
   function paintFigures(view, now, index, secret) {
     for (const [key] of FIGURES) {
@@ -146,6 +146,7 @@
       turn.sides.forEach((side, i) => {
         if (!i || side.prefix === undefined) return;
         const line = el("span", "same-line"), diff = side.diff && (side.upto > side.diff.at || side.now?.stop) ? side.diff : null;
+        const odds = (of, k) => `${names[0]}: ${format(of.p[0][k], "%")} · ${names[i]}: ${format(of.p[1][k], "%")}`;
         const many = names.length > 2 ? `${side.name}: ` : "";
         line.dataset.prefix = side.prefix;
         const count = side.prefix === 1 ? "1 token" : `${side.prefix.toLocaleString("en")} tokens`;
@@ -156,9 +157,9 @@
           if (diff.p) diff.tokens.forEach((token, k) => {
             if (k) line.append(" against ");
             const chip = el("b", `chip s-${turn.sides[k ? i : 0].role}`, quoted(token));
-            line.append(chip, ` (${names[0]} ${format(diff.p[0][k], "%")}, ${names[i]} ${format(diff.p[1][k], "%")})`);
+            line.append(chip, ` (${odds(diff, k)})`);
           });
-          const words = diff.p && diff.tokens.map((token, k) => `${quoted(token)}: ${names[0]} ${format(diff.p[0][k], "%")}, ${names[i]} ${format(diff.p[1][k], "%")}`).join("\n");
+          const words = diff.p && diff.tokens.map((token, k) => `${quoted(token)} ${odds(diff, k)}`).join("\n");
           turn.views[i].said.mark(diff.at, "first-other", `first token that differs\n${words || ""}`.trim());
           turn.views[0].said.mark(diff.at, "first-other", `first token that differs from ${names[i]}\n${words || ""}`.trim());
         }
