@@ -152,6 +152,29 @@ def test_a_running_one_shows_no_unfinished_points(page: Page, db: Database) -> N
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_stopped_and_resumed_from_the_page_it_keeps_every_answer(page: Page, db: Database) -> None:
+    config = small(methods=["learned", "streaming"], problems=60, rows_at_once=4, seed=11)
+    job, samples = create_evaluation(config, db), Samples(db)
+    page.goto(f"/evaluate?job={job.id}")
+    expect(page.locator("#live [data-state=running]")).to_be_visible(timeout=60_000)
+    expect(page.locator("#points [data-cell]").first).to_be_visible(timeout=60_000)
+    expect(page.locator("#resume")).to_be_hidden()
+    page.locator("#stop").click()
+    expect(page.locator("#live [data-state=cancelled]")).to_be_visible(timeout=60_000)
+    expect(page.locator("#stop")).to_be_hidden()
+    before = samples.all(job.id)
+    assert 0 < len(before) < 180
+    expect(page.locator("#live")).to_contain_text(f"Stopped; {len(before)} answers kept")
+    page.locator("#resume").click()
+    expect(page.locator("#live [data-state=done]")).to_be_visible(timeout=120_000)
+    expect(page.locator("#resume")).to_be_hidden()
+    after = samples.all(job.id)
+    assert len(after) == len(samples.known(job.id)) == 180
+    assert {(r.cell, r.problem, r.text) for r in before} <= {
+        (r.cell, r.problem, r.text) for r in after
+    }
+
+
 def test_before_anything_ran_there_are_recorded_curves(page: Page) -> None:
     page.goto("/evaluate?job=recorded")
     expect(page.locator("#live [data-state=recorded]")).to_be_visible()
