@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlkv.evaluation.config import TOP_SPARSITIES, EvalConfig
+from rlkv.evaluation.cuts import own_heads, tied
 from rlkv.evaluation.methods import METHODS
 from rlkv.masks import HeadMask
 
 FULL = "full"
 """Key of the cell with the full cache, which all others are compared with."""
+KEPT = "kept"
+"""Method of the points that measure a mask's own heads, not a cut of its scores."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One ranking of all heads and the curve that it makes."""
+
+    series: str
+    title: str
+    method: str
+    scores: NDArray[np.float32]
+    tied: tuple[float, ...] = ()
+    """Sparsities at which it is not measured: its scores do not decide there."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Cell:
     title: str
     """Of the curve."""
     method: str
-    """Key of `METHODS`, or "full"."""
+    """Key of `METHODS`, "full", or "kept" for the heads of a mask as they are."""
     mask: HeadMask
     """What is kept; for methods that drop tokens: whose bytes they may use."""
     sparsity: float
@@ -71,10 +86,13 @@ def cells(
     found = [Cell(FULL, FULL, "Full cache", FULL, full, 0.0)]
     ranked = list(_ranked(config, rankings))
     for sparsity in config.sparsities:
-        for series, title, method, scores in ranked:
-            mask = _cut(scores, sparsity, config)
-            found.append(Cell(f"{series}@{sparsity:g}", series, title, method, mask, sparsity))
-        found += _references(config, shape, ranked, sparsity)
+        for one in ranked:
+            if sparsity not in one.tied:
+                mask = _cut(one.scores, sparsity, config)
+                key = f"{one.series}@{sparsity:g}"
+                found.append(Cell(key, one.series, one.title, one.method, mask, sparsity))
+        found += _references(config, shape, sparsity)
+    found += _own(config)
     if "streaming" in config.methods:
         title = METHODS["streaming"].title
         found.append(Cell("streaming", "streaming", title, "streaming", full.at_sparsity(1.0), 1.0))
@@ -84,35 +102,51 @@ def cells(
     return found
 
 
-def _ranked(
-    config: EvalConfig, rankings: Mapping[str, NDArray[np.float32]]
-) -> Iterator[tuple[str, str, str, NDArray[np.float32]]]:
-    """(series, title, method, scores) of every ranking."""
+def _ranked(config: EvalConfig, rankings: Mapping[str, NDArray[np.float32]]) -> Iterator[Ranking]:
     if "learned" in config.methods:
         for number, entry in enumerate(config.masks):
             title = METHODS["learned"].title if len(config.masks) == 1 else entry.name
-            yield f"learned-{number}", title, "learned", entry.mask().scores
+            ties = tied(entry, {*config.sparsities, *TOP_SPARSITIES})
+            yield Ranking(f"learned-{number}", title, "learned", entry.mask().scores, ties)
     for key in config.methods:
         if key in rankings:
-            yield key, METHODS[key].title, key, rankings[key]
+            yield Ranking(key, METHODS[key].title, key, rankings[key])
 
 
-def _references(
-    config: EvalConfig,
-    shape: tuple[int, int],
-    ranked: list[tuple[str, str, str, NDArray[np.float32]]],
-    sparsity: float,
-) -> Iterator[Cell]:
+def _own(config: EvalConfig) -> Iterator[Cell]:
+    """Masks whose heads no cut of their scores gives, exactly as they are."""
+    if "learned" not in config.methods:
+        return
+    sink, recent = config.window
+    for number, entry in enumerate(config.masks):
+        own = own_heads(entry, config.sparsities)
+        if own is None:
+            continue
+        by_hand = "By hand" if len(config.masks) == 1 else f"{entry.name}, by hand"
+        title = by_hand if own.by_hand else entry.name
+        mask = replace(own.mask, sink=sink, recent=recent)
+        series = f"{KEPT}-{number}"
+        yield Cell(f"{series}@{own.sparsity:g}", series, title, KEPT, mask, own.sparsity)
+
+
+def _references(config: EvalConfig, shape: tuple[int, int], sparsity: float) -> Iterator[Cell]:
     sink, recent = config.window
     if "random" in config.methods:
         for seed in range(config.random_seeds):
             mask = HeadMask.random(*shape, sparsity=sparsity, seed=seed, sink=sink, recent=recent)
             key = f"random-{seed}@{sparsity:g}"
             yield Cell(key, "random", METHODS["random"].title, "random", mask, sparsity)
-    if "inverse" in config.methods and config.masks:
+    if _inverts(config, sparsity):
         mask = _cut(config.masks[0].mask().scores, sparsity, config).inverse()
         title = METHODS["inverse"].title
         yield Cell(f"inverse@{sparsity:g}", "inverse", title, "inverse", mask, sparsity)
+
+
+def _inverts(config: EvalConfig, sparsity: float) -> bool:
+    """Whether the first mask is measured the wrong way round: only where its scores decide."""
+    return "inverse" in config.methods and bool(
+        config.masks and not tied(config.masks[0], [sparsity])
+    )
 
 
 def _droppers(config: EvalConfig, full: HeadMask, sparsity: float) -> Iterator[Cell]:
@@ -123,17 +157,17 @@ def _droppers(config: EvalConfig, full: HeadMask, sparsity: float) -> Iterator[C
             yield Cell(f"{key}@{sparsity:g}", key, method.title, key, budget, sparsity, key)
 
 
-def _tops(
-    config: EvalConfig, ranked: list[tuple[str, str, str, NDArray[np.float32]]]
-) -> Iterator[Cell]:
+def _tops(config: EvalConfig, ranked: Sequence[Ranking]) -> Iterator[Cell]:
     """The reasoning-heads experiment: what breaks first when the best heads are compressed."""
     if not config.top:
         return
     for sparsity in TOP_SPARSITIES:
-        for series, title, method, scores in ranked:
-            mask = _cut(scores, sparsity, config).inverse()
-            key = f"{series}-top@{sparsity:g}"
-            yield Cell(key, f"{series}-top", title, method, mask, sparsity, top=True)
+        for one in ranked:
+            if sparsity not in one.tied:
+                mask = _cut(one.scores, sparsity, config).inverse()
+                series = f"{one.series}-top"
+                key = f"{series}@{sparsity:g}"
+                yield Cell(key, series, one.title, one.method, mask, sparsity, top=True)
 
 
 def _cut(scores: NDArray[np.float32], sparsity: float, config: EvalConfig) -> HeadMask:
@@ -151,11 +185,8 @@ def _within_one(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def how_many(config: EvalConfig) -> int:
     """Points that `cells` will list, known before any ranking is made."""
-    chosen = set(config.methods)
-    ranked = sum(METHODS[key].ranks_the_model for key in chosen)
-    ranked += len(config.masks) if "learned" in chosen else 0
-    each = ranked + sum(METHODS[key].family == "dropping" for key in chosen)
-    each += config.random_seeds if "random" in chosen else 0
-    each += 1 if "inverse" in chosen and config.masks else 0
-    tops = len(TOP_SPARSITIES) * ranked if config.top else 0
-    return 1 + each * len(config.sparsities) + ("streaming" in chosen) + tops
+    first = config.masks[0] if config.masks else None
+    shape = (first.layers, first.kv_heads) if first else (1, 1)
+    to_come = np.zeros(shape, np.float32)  # only how many rankings there will be counts
+    rankings = {key: to_come for key in config.methods if METHODS[key].ranks_the_model}
+    return len(cells(config, shape, rankings))

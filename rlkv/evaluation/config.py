@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,36 +33,46 @@ class MaskEntry(BaseModel):
     kv_heads: int = Field(ge=1, le=1024)
     scores: str
     """float32, little endian, row-major, base64."""
+    kept: str = ""
+    """The mask's own cut, base64 of packed bits, row-major; empty where an older version wrote it.
+    Heads chosen by hand are in no ranking, so scores alone would lose them."""
     sink: int = Field(ge=0)
     recent: int = Field(ge=1)
 
     @classmethod
     def of(cls, mask: HeadMask, key: str = "") -> MaskEntry:
-        """The entry of a mask; its own cut is left out, since it is cut at every sparsity."""
+        """The entry of a mask."""
         return cls(
             name=(mask.name or "mask")[:200],
             key=key,
             layers=mask.layers,
             kv_heads=mask.kv_heads,
             scores=base64.b64encode(mask.scores.astype("<f4").tobytes()).decode(),
+            kept=base64.b64encode(np.packbits(mask.kept).tobytes()).decode(),
             sink=mask.sink,
             recent=mask.recent,
         )
 
     def mask(self) -> HeadMask:
-        """The mask again, with every head kept.
+        """The mask again; with every head kept where its own cut was not stored.
 
         Raises:
             UserError: if the numbers do not fit the shape.
         """
+        shape = self.layers, self.kv_heads
         try:
             table = np.frombuffer(base64.b64decode(self.scores, validate=True), "<f4")
-            table = table.reshape(self.layers, self.kv_heads)
+            table = table.reshape(shape)
+            kept = np.ones(shape, np.bool_)
+            if self.kept:
+                bits = np.frombuffer(base64.b64decode(self.kept, validate=True), np.uint8)
+                kept = np.unpackbits(bits)[: kept.size].reshape(shape).astype(np.bool_)
         except (ValueError, binascii.Error) as error:
             raise UserError(f"The mask '{self.name}' is damaged: choose it again.") from error
-        return HeadMask.from_scores(
+        whole = HeadMask.from_scores(
             table, sparsity=0.0, sink=self.sink, recent=self.recent, name=self.name
         )
+        return replace(whole, kept=kept)
 
 
 class EvalConfig(BaseModel):

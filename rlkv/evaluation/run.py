@@ -17,6 +17,7 @@ from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
 from rlkv.evaluation.cells import Cell, cells
 from rlkv.evaluation.config import EvalConfig
+from rlkv.evaluation.cuts import notes
 from rlkv.evaluation.methods import METHODS
 from rlkv.evaluation.ranking import rankings
 from rlkv.evaluation.samples import EvalObserver, Place, Sample, verdict
@@ -47,6 +48,8 @@ def evaluate(config: EvalConfig, folder: Path, observer: EvalObserver) -> bool:
     try:
         ranked = rankings(model, tokenizer, config, folder, observer)
         plan = cells(config, layout_of(model).shape, ranked)
+        for note in notes(config):
+            observer.event(note)
         known = observer.plan(problems, [(cell.key, cell.info()) for cell in plan], config.draws)
         asking = Asking(model, tokenizer, config, problems, observer)
         total = len(plan) * len(problems) * config.draws

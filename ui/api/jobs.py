@@ -149,7 +149,7 @@ def _shown(params: dict[str, Any]) -> dict[str, Any]:
     masks = params.get("masks")
     if not isinstance(masks, list):
         return dict(params)
-    few = [{k: v for k, v in one.items() if k != "scores"} for one in masks]
+    few = [{k: v for k, v in one.items() if k not in ("scores", "kept")} for one in masks]
     return {**params, "masks": few}
 
 

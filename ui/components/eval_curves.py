@@ -130,8 +130,8 @@ def _complete(series: Series) -> list[Point]:
     return [point for point in series.points if point.complete]
 
 
-SHAPE = {"learned": 0, "duo": 2, "far": 3, "reward_gradient": 4, "random": 1, "inverse": 5,
-         "streaming": 5, "h2o": 1, "rkv": 6}  # fmt: skip
+SHAPE = {"learned": 0, "kept": 2, "duo": 2, "far": 3, "reward_gradient": 4, "random": 1,
+         "inverse": 5, "streaming": 5, "h2o": 1, "rkv": 6}  # fmt: skip
 
 
 def _x(point: Point) -> list[float]:

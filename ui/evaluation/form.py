@@ -19,6 +19,7 @@ from rlkv.evaluation.config import (
     MaskEntry,
     make_eval_config,
 )
+from rlkv.evaluation.cuts import notes
 from rlkv.evaluation.methods import METHODS
 from rlkv.tasks import TASKS
 from ui import catalogue
@@ -157,16 +158,20 @@ def size_line(studio: Studio, given: Sequence[Any]) -> str:
     """How many answers that will be, and the command line that asks for the same."""
     try:
         config = config_of(studio, given)
+        points, told = how_many(config), list(notes(config))
     except UserError as error:
         return f'<p class="warn">{escape(str(error))}</p>'
-    points = how_many(config)
     total = points * config.problems * config.draws
     hint = mask_hint(studio, [entry.key for entry in config.masks], config.model)
     return (
-        f'{hint}<p class="note">{points} points, {total:,} answers.</p>'
+        f'{hint}<p class="note">{points} points, {total:,} answers.</p>{_notes(told)}'
         f'<details class="as-command"><summary>As a command line</summary>'
         f'<div class="cli">{escape(command_line(config))}</div></details>'
     )
+
+
+def _notes(told: Sequence[str]) -> str:
+    return "".join(f'<p class="note">{escape(one)}.</p>' for one in told)
 
 
 def command_line(config: EvalConfig) -> str:

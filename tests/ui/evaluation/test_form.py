@@ -61,6 +61,16 @@ def test_the_size_is_counted_without_a_model(config: EvalConfig) -> None:
     assert how_many(config) == len(cells(config, mask.shape, ranked))
 
 
+def test_points_that_are_left_out_are_told_before_the_start(studio: Studio) -> None:
+    values = filled(small(sparsities="0.3,0.5").model_dump(mode="json"), studio)
+    values[1] = [HeadMask.load(MASK).to_link()]
+    line = size_line(studio, values)
+    assert "tied at sparsity 0.3: not measured there" in line
+    assert line.startswith('<p class="note">4 points')  # full, random twice, the heads at 0.5
+    values[1] = ["shipped"]
+    assert "tied" not in size_line(studio, values)
+
+
 def test_the_command_line_is_understood() -> None:
     config = small(problems=7, top=True)
     options = parser().parse_args(shlex.split(command_line(config))[3:])
