@@ -96,7 +96,7 @@ def cells(
     if "streaming" in config.methods:
         title = METHODS["streaming"].title
         found.append(Cell("streaming", "streaming", title, "streaming", full.at_sparsity(1.0), 1.0))
-    found += _tops(config, ranked)
+    found += _tops(config, shape, ranked)
     for sparsity in config.sparsities:
         found += _droppers(config, full, sparsity)
     return found
@@ -130,16 +130,23 @@ def _own(config: EvalConfig) -> Iterator[Cell]:
 
 
 def _references(config: EvalConfig, shape: tuple[int, int], sparsity: float) -> Iterator[Cell]:
-    sink, recent = config.window
-    if "random" in config.methods:
-        for seed in range(config.random_seeds):
-            mask = HeadMask.random(*shape, sparsity=sparsity, seed=seed, sink=sink, recent=recent)
-            key = f"random-{seed}@{sparsity:g}"
-            yield Cell(key, "random", METHODS["random"].title, "random", mask, sparsity)
+    for seed, mask in _random(config, shape, sparsity):
+        key = f"random-{seed}@{sparsity:g}"
+        yield Cell(key, "random", METHODS["random"].title, "random", mask, sparsity)
     if _inverts(config, sparsity):
         mask = _cut(config.masks[0].mask().scores, sparsity, config).inverse()
         title = METHODS["inverse"].title
         yield Cell(f"inverse@{sparsity:g}", "inverse", title, "inverse", mask, sparsity)
+
+
+def _random(
+    config: EvalConfig, shape: tuple[int, int], sparsity: float
+) -> Iterator[tuple[int, HeadMask]]:
+    """The random masks at one sparsity by seed: the same rankings at every sparsity."""
+    sink, recent = config.window
+    for seed in range(config.random_seeds if "random" in config.methods else 0):
+        mask = HeadMask.random(*shape, sparsity=sparsity, seed=seed, sink=sink, recent=recent)
+        yield seed, mask
 
 
 def _inverts(config: EvalConfig, sparsity: float) -> bool:
@@ -157,8 +164,11 @@ def _droppers(config: EvalConfig, full: HeadMask, sparsity: float) -> Iterator[C
             yield Cell(f"{key}@{sparsity:g}", key, method.title, key, budget, sparsity, key)
 
 
-def _tops(config: EvalConfig, ranked: Sequence[Ranking]) -> Iterator[Cell]:
-    """The reasoning-heads experiment: what breaks first when the best heads are compressed."""
+def _tops(config: EvalConfig, shape: tuple[int, int], ranked: Sequence[Ranking]) -> Iterator[Cell]:
+    """The reasoning-heads experiment: what breaks first when the best heads are compressed.
+
+    The top of random rankings says what losing so many heads costs whichever they are.
+    """
     if not config.top:
         return
     for sparsity in TOP_SPARSITIES:
@@ -168,6 +178,10 @@ def _tops(config: EvalConfig, ranked: Sequence[Ranking]) -> Iterator[Cell]:
                 series = f"{one.series}-top"
                 key = f"{series}@{sparsity:g}"
                 yield Cell(key, series, one.title, one.method, mask, sparsity, top=True)
+        title = METHODS["random"].title
+        for seed, mask in _random(config, shape, sparsity):
+            key = f"random-{seed}-top@{sparsity:g}"
+            yield Cell(key, "random-top", title, "random", mask.inverse(), sparsity, top=True)
 
 
 def _cut(scores: NDArray[np.float32], sparsity: float, config: EvalConfig) -> HeadMask:

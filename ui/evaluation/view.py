@@ -166,7 +166,7 @@ def choices(measured_cells: list[tuple[str, dict[str, Any]]]) -> list[tuple[str,
             found.append(("Full cache", key))
             continue
         top_words = ", top compressed" if info.get("top") else ""
-        number = key.partition("@")[0].rpartition("-")[2]
+        number = key.partition("@")[0].removesuffix("-top").rpartition("-")[2]
         seed = f" {number}" if info.get("method") == "random" else ""
         found.append((f"{info['title']}{seed}{top_words}, {percent(info['sparsity'])}", key))
     return found

@@ -78,3 +78,23 @@ def test_the_top_is_compressed_in_the_reasoning_heads_experiment() -> None:
     for cell in tops:
         best = LEARNED.ranks() < (~cell.mask.kept).sum()
         assert np.array_equal(~cell.mask.kept, best)
+
+
+def test_the_top_of_random_rankings_is_compressed_beside_them() -> None:
+    """The same rankings as at the bottom, turned round; all seeds are one curve."""
+    config = small(methods=["learned", "random"], sparsities=[0.3], top=True, random_seeds=2)
+    plan = cells(config, LEARNED.shape, {})
+    tops = [cell for cell in plan if cell.top and cell.method == "random"]
+    assert [cell.sparsity for cell in tops] == [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4]
+    assert {cell.series for cell in tops} == {"random-top"}
+    for seed in range(2):
+        (bottom,) = [cell for cell in plan if cell.key == f"random-{seed}@0.3"]
+        (top,) = [cell for cell in plan if cell.key == f"random-{seed}-top@0.3"]
+        lost = int((~top.mask.kept).sum())
+        assert lost == int((~bottom.mask.kept).sum())
+        assert np.array_equal(~top.mask.kept, bottom.mask.ranks() < lost)
+    assert not [
+        c
+        for c in cells(small(methods=["learned"], top=True), LEARNED.shape, {})
+        if c.method == "random"
+    ]

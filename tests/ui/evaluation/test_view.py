@@ -1,0 +1,31 @@
+"""What the evaluation page shows of its points."""
+
+from __future__ import annotations
+
+from rlkv.evaluation.cells import cells
+from rlkv.evaluation.results import results
+from rlkv.evaluation.samples import Sample
+from rlkv.masks import HeadMask
+from tests.rlkv.evaluation.stage import MASK, small
+from ui.components.eval_curves import accuracy_curves
+from ui.evaluation.view import choices
+
+
+def test_every_point_can_be_chosen_by_a_name_of_its_own() -> None:
+    config = small(random_seeds=2, top=True)
+    plan = cells(config, HeadMask.load(MASK).shape, {})
+    names = [name for name, _ in choices([(cell.key, cell.info()) for cell in plan])]
+    assert len(set(names)) == len(names) == len(plan)
+    assert {"Random 1, 50 %", "Random 1, top compressed, 10 %"} <= set(names)
+
+
+def test_random_has_its_curve_in_the_reasoning_heads_chart() -> None:
+    config = small(random_seeds=2, top=True)
+    plan = cells(config, HeadMask.load(MASK).shape, {})
+    marks = [Sample(cell.key, i, 0, "", "right", "end", 1, 2, 3) for cell in plan for i in (0, 1)]
+    found = results([(cell.key, cell.info()) for cell in plan], marks, problems=2)
+    drawn = accuracy_curves(found, top=True)
+    assert drawn is not None
+    curves = {one["key"]: one["points"] for one in drawn["series"]}
+    assert sorted(curves) == ["learned-0-top", "random-top"]
+    assert [len(points) for points in curves.values()] == [4, 4]
