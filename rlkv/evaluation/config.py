@@ -123,7 +123,7 @@ class EvalConfig(BaseModel):
         0, title="Longest answer", description="Tokens; 0 for what the task needs", ge=0, le=32_768
     )
     random_seeds: int = Field(
-        3, title="Random masks", description="Uniformly random masks that are averaged", ge=1, le=50
+        5, title="Random masks", description="Uniformly random masks that are averaged", ge=1, le=50
     )
     sink: int = Field(
         -1,

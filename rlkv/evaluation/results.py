@@ -1,7 +1,8 @@
 """What samples say: accuracy with its uncertainty, length, bytes and errors of every cell.
 
 Intervals are percentile bootstraps over problems: all answers to one problem are drawn together,
-and differences from the full cache are taken problem by problem before anything is drawn.
+and differences from the full cache are taken problem by problem before anything is drawn. A point
+of several random masks draws masks as well: it is about random masks, not the few that were made.
 """
 
 from __future__ import annotations
@@ -176,7 +177,8 @@ def _point(
     shared = sorted(set(right) & set(base))
     difference = interval = None
     if shared and keys[0] != FULL:
-        gaps = np.array([np.mean(right[p]) - np.mean(base[p]) for p in shared])
+        full_shares = np.array([np.mean(base[p]) for p in shared])
+        gaps = _shares(marks, shared, complete) - full_shares
         difference, interval = float(gaps.mean()), bootstrap(gaps, seed)
     lengths = [mark.tokens for mark in marks if mark.verdict == "right"]
     return Point(
@@ -185,7 +187,7 @@ def _point(
         samples=len(marks),
         problems=len(right),
         accuracy=accuracy,
-        interval=bootstrap(np.array([np.mean(r) for r in right.values()]), seed),
+        interval=bootstrap(_shares(marks, sorted(right), complete), seed),
         difference=difference,
         difference_interval=interval,
         tokens=_mean(mark.tokens for mark in marks),
@@ -199,16 +201,36 @@ def _point(
 
 
 def bootstrap(values: Numbers, seed: int = 0) -> Interval:
-    """The 95 % percentile interval of the mean of `values` `[problems]`.
+    """The 95 % percentile interval of the mean of `values` `[problems]` or `[masks, problems]`.
 
-    Resampling asks only how often each different value comes, so that is what is drawn.
+    Masks and problems are drawn independently, since every mask is asked the same problems.
+    Resampling problems asks only how often each different column comes, so that is what is drawn.
     """
-    different, counts = np.unique(values, return_counts=True)
+    table = np.atleast_2d(values)
+    masks, problems = table.shape
+    different, counts = np.unique(table, axis=1, return_counts=True)
     draw = np.random.default_rng(seed)
-    times = draw.multinomial(len(values), counts / len(values), size=RESAMPLES)
+    times = draw.multinomial(problems, counts / problems, size=RESAMPLES)
+    of_masks = draw.multinomial(masks, np.full(masks, 1 / masks), size=RESAMPLES)
+    means = ((of_masks @ different) * times).sum(axis=1) / (masks * problems)
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(times @ different / len(values), [tail, 100 - tail])
+    low, high = np.percentile(means, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def _shares(marks: Sequence[MarkLike], problems: Sequence[int], complete: bool) -> Numbers:
+    """Share right of each problem `[masks, problems]`.
+
+    One row for all masks while answers are missing: then no mask has been asked everything.
+    """
+    by_cell: dict[str, list[MarkLike]] = defaultdict(list)
+    for mark in marks:
+        by_cell[mark.cell if complete else ""].append(mark)
+    rows = []
+    for of_one in by_cell.values():
+        right = _by_problem(of_one)
+        rows.append([np.mean(right[problem]) for problem in problems])
+    return np.array(rows, dtype=np.float64)
 
 
 def _by_problem(marks: Iterable[MarkLike]) -> dict[int, list[bool]]:

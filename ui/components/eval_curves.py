@@ -63,7 +63,8 @@ def accuracy_curves(
     note = (
         "The more a ranking is right about what matters, the sooner its curve falls."
         if top
-        else "Whiskers: 95 % bootstrap intervals over problems. Point at a mark for its numbers."
+        else "Whiskers: 95 % bootstrap intervals over problems, of Random over masks too. Point "
+        "at a mark for its numbers."
     )
     value = _value(title, note, "%", found.full, series, lambda p: (p.accuracy, *p.interval))
     value["axes"] = AXES[:1] if top else AXES

@@ -14,7 +14,7 @@ import pytest
 
 from rlkv.errors import UserError
 from rlkv.evaluation.export import page, points_csv, read_record, record, samples_csv
-from rlkv.evaluation.results import Results, bootstrap, near_lossless, results
+from rlkv.evaluation.results import Interval, Point, Results, bootstrap, near_lossless, results
 from rlkv.evaluation.samples import Sample
 
 
@@ -65,6 +65,55 @@ def test_random_masks_are_one_point_with_all_their_answers() -> None:
     (point,) = table(marks, cells, 2).series[0].points
     assert (point.accuracy, point.samples, point.problems) == (0.75, 4, 2)
     assert point.cells == ("random-0", "random-1")
+
+
+def random_point(shares: Sequence[float], n: int = 100) -> Point:
+    """Of random masks that get these shares right, each of problems of its own choice."""
+    draw = np.random.default_rng(3)
+    marks = answers("full", ["right"] * n)
+    cells = []
+    for i, share in enumerate(shares):
+        verdicts = np.array(["right"] * round(share * n) + ["wrong"] * (n - round(share * n)))
+        marks += answers(f"random-{i}", draw.permutation(verdicts).tolist())
+        cells.append((f"random-{i}", info("random", 0.5, "random")))
+    return table(marks, cells, n).series[0].points[0]
+
+
+def pooled(shares: Sequence[float], n: int = 100) -> Interval:
+    """What an interval over problems alone would be."""
+    draw = np.random.default_rng(3)
+    rows = [draw.permutation(np.arange(n) < round(share * n)) for share in shares]
+    return bootstrap(np.mean(rows, axis=0))
+
+
+def test_masks_that_differ_widen_the_interval_of_random() -> None:
+    shares = [0.1, 0.3, 0.5, 0.7, 0.9]
+    point, (low, high) = random_point(shares), pooled(shares)
+    width = point.interval[1] - point.interval[0]
+    assert width > 2 * (high - low)
+    # The spread of the mean of five masks, +-1.96 standard errors, and a little for problems.
+    spread = 2 * 1.96 * np.std(shares) / np.sqrt(5)
+    assert spread * 0.95 < width < spread * 1.3
+    assert point.difference_interval is not None
+    assert point.difference_interval[1] - point.difference_interval[0] == pytest.approx(width)
+    alike = random_point([0.5] * 5)
+    assert alike.interval[1] - alike.interval[0] < width / 2
+
+
+def test_masks_are_drawn_and_problems_stay_together() -> None:
+    """All masks fail on the same problems: as many masks as one likes say no more than one."""
+    one = (np.arange(100) < 60).astype(float)
+    assert bootstrap(np.tile(one, (5, 1))) == bootstrap(one) == bootstrap(one[None])
+
+
+def test_a_random_point_that_is_still_measured_has_an_interval() -> None:
+    marks = answers("full", ["right"] * 4) + answers("random-0", ["right", "wrong"] * 2)
+    marks += answers("random-1", ["wrong"])
+    cells = [(f"random-{i}", info("random", 0.5, "random")) for i in range(2)]
+    (point,) = table(marks, cells, 4).series[0].points
+    assert not point.complete
+    assert np.isfinite(point.interval).all()
+    assert point.difference_interval is not None
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
