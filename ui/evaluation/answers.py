@@ -19,6 +19,8 @@ FILTERS = {
 }
 MOST = 1000
 """Problems listed at once."""
+MOST_DOTS = 8
+"""Drawn answers that have a dot each."""
 STOPS = {"end": "ended", "length": "reached the limit", "repetition": "stuck, stopped"}
 Verdicts = Mapping[tuple[str, int, int], str]
 
@@ -31,31 +33,55 @@ def verdicts(marks: Sequence[Mark]) -> Verdicts:
 def listed(
     problems: Sequence[ProblemRow], found: Verdicts, a: str, b: str, wanted: str, chosen: int | None
 ) -> str:
-    """The problems that the filter lets through, each with both verdicts."""
+    """The problems that the filter lets through in any draw, each with all its verdicts."""
+    draws = 1 + max((draw for _, _, draw in found), default=0)
     rows = []
     for problem in problems:
-        first, second = found.get((a, problem.place, 0)), found.get((b, problem.place, 0))
-        if _passes(wanted, first == "right", second == "right", first is None or second is None):
-            rows.append(_entry(problem, first, second, chosen == problem.place))
-    count = f'<p class="count" data-figure="listed">{len(rows)} of {len(problems)} problems</p>'
+        pairs = [
+            (found.get((a, problem.place, draw)), found.get((b, problem.place, draw)))
+            for draw in range(draws)
+        ]
+        if any(_passes(wanted, *pair) for pair in pairs):
+            rows.append(_entry(problem, pairs, chosen == problem.place))
+    words = f", in any of {draws} drawn answers" if draws > 1 and wanted != "all" else ""
+    count = (
+        f'<p class="count" data-figure="listed">{len(rows)} of {len(problems)} problems{words}</p>'
+    )
     return f'{count}<div class="answer-list">{"".join(islice(rows, MOST))}</div>'
 
 
-def _passes(wanted: str, a: bool, b: bool, missing: bool) -> bool:
+def _passes(wanted: str, first: str | None, second: str | None) -> bool:
     if wanted == "all":
         return True
-    if missing:
+    if first is None or second is None:
         return False
+    a, b = first == "right", second == "right"
     return {"lost": a and not b, "won": b and not a, "both": a and b}.get(wanted, not (a or b))
 
 
-def _entry(problem: ProblemRow, a: str | None, b: str | None, current: bool) -> str:
+def _entry(
+    problem: ProblemRow, pairs: Sequence[tuple[str | None, str | None]], current: bool
+) -> str:
     return (
         f'<button type="button" data-problem="{problem.place}" '
         f'aria-current="{str(current).lower()}"><span class="no">{problem.place + 1}</span>'
         f'<span class="q">{escape(problem.prompt[:160])}</span>'
-        f"{_dot('A', a)}{_dot('B', b)}</button>"
+        f"{_side('A', [a for a, _ in pairs])}{_side('B', [b for _, b in pairs])}</button>"
     )
+
+
+def _side(side: str, verdicts: Sequence[str | None]) -> str:
+    """A dot for each draw, or how many are right where dots would fill the line."""
+    if len(verdicts) > MOST_DOTS:
+        right = sum(verdict == "right" for verdict in verdicts)
+        words = f"{side}: {right} of {len(verdicts)} drawn answers right"
+        return f'<span class="tally" title="{words}">{side} {right}/{len(verdicts)}</span>'
+    several = len(verdicts) > 1
+    dots = (
+        _dot(f"{side}, drawn answer {draw + 1}" if several else side, verdict)
+        for draw, verdict in enumerate(verdicts)
+    )
+    return f'<span class="side">{"".join(dots)}</span>'
 
 
 def _dot(side: str, verdict: str | None) -> str:
