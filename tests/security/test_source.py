@@ -85,7 +85,10 @@ def _taken(node: ast.ImportFrom) -> set[str]:
     module = node.module or ""
     if module.split(".")[0] in MODULES:
         return {module}
-    return {f"{module}.{alias.name}" for alias in node.names} & CALLS
+    named = {alias.name for alias in node.names}
+    if module == "builtins":
+        return named & NAMES
+    return {f"{module}.{name}" for name in named} & CALLS
 
 
 def _text(node: ast.expr | None) -> str | None:
