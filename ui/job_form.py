@@ -15,6 +15,7 @@ from rlkv.training.config import PRESETS, TrainConfig, as_options
 from ui.components.config_form import fields, read
 from ui.components.header import html, section
 from ui.components.memory_line import watch_memory
+from ui.components.sandbox_line import watch_sandbox
 from ui.events import FOLLOWS, QUIET
 from ui.models.picker import choices as models_offered
 from ui.models.picker import model_facts
@@ -75,6 +76,7 @@ def job_form(studio: Studio) -> JobForm:
     with gr.Row(elem_classes="fields"):
         values = fields(TrainConfig, MAIN, choices=choices, prefix="train-")
     model_facts(studio, values[0], "train")
+    watch_sandbox(values[MAIN.index("task")], "train")
     with gr.Accordion("More settings", open=False, elem_id="more"):
         for title, names in GROUPS.items():
             html(f'<h3 class="cap2">{escape(title)}</h3>')

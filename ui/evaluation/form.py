@@ -25,6 +25,7 @@ from rlkv.tasks import TASKS
 from ui import catalogue
 from ui.components.config_form import fields, read
 from ui.components.header import html, section
+from ui.components.sandbox_line import watch_sandbox
 from ui.engine import MODEL
 from ui.events import FOLLOWS, QUIET
 from ui.mask_hint import mask_hint
@@ -78,6 +79,7 @@ def eval_form(studio: Studio, may_start: bool) -> EvalForm:
     )  # fmt: skip
     with gr.Row(elem_classes="fields"):
         values = fields(EvalConfig, PLAIN, choices={"task": list(TASKS)}, prefix="eval-")
+    watch_sandbox(values[PLAIN.index("task")], "eval")
     with gr.Accordion("More settings", open=False, elem_id="more"), gr.Row(elem_classes="fields"):
         values += fields(EvalConfig, MORE, prefix="eval-")
     start = gr.Button("Start", variant="primary", elem_id="start", interactive=may_start)
