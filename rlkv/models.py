@@ -28,6 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 from rlkv.attention import enable
 from rlkv.errors import UserError
 from rlkv.hub import require_reachable
+from rlkv.hub.names import split_revision
 from rlkv.layout import Layout, Unserved, examine, layout_of
 from rlkv.masks import HeadMask
 from rlkv.random_shapes import RANDOM_SHAPES
@@ -123,7 +124,8 @@ def load_model(
     """Loads a model for inference or gate training: frozen, in eval mode, ready for any mask.
 
     Args:
-        ref: `tracer`, a Hub id, a local folder, a .gguf file, or `random:SHAPE`.
+        ref: `tracer`, a Hub id (`org/name`, or `org/name@revision` to pin one), a local folder,
+            a .gguf file, or `random:SHAPE`.
         device: `cpu`, `cuda`, `mps`; None or `auto` is a GPU if there is one, else the CPU.
         dtype: or its name; None or `auto` is bfloat16 on CUDA, float32 elsewhere.
 
@@ -229,17 +231,19 @@ def _source(ref: str) -> tuple[str, dict[str, Any]]:
         return str(path.parent), {"gguf_file": path.name}
     if path.is_dir():
         return str(path), {"local_files_only": True}
+    repo, revision = split_revision(ref)
+    pin = {"revision": revision} if revision else {}
     try:
-        validate_repo_id(ref)
+        validate_repo_id(repo)
     except HFValidationError as error:
         raise UserError(
             f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json and "
-            "weights, a .gguf file or a Hub id such as org/name."
+            "weights, a .gguf file or a Hub id such as org/name or org/name@revision."
         ) from error
-    if isinstance(try_to_load_from_cache(ref, "config.json"), str):
-        return ref, {"local_files_only": os.environ.get("RLKV_OFFLINE") == "1"}
+    if isinstance(try_to_load_from_cache(repo, "config.json", revision=revision), str):
+        return repo, {"local_files_only": os.environ.get("RLKV_OFFLINE") == "1", **pin}
     require_reachable(f"The model '{ref}'")
-    return ref, {}
+    return repo, pin
 
 
 def _read_config(ref: str) -> PreTrainedConfig:

@@ -6,6 +6,8 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
+from rlkv.hub.names import at_revision, split_revision
+
 if TYPE_CHECKING:
     from rlkv.masks import HeadMask
 
@@ -24,13 +26,14 @@ def python_snippet(mask: HeadMask, ref: str = "") -> str:
     The model is loaded by transformers itself; the embedded one, which the Hub does not have, by
     `rlkv.load_model`. A mask whose model is not known leaves its name to fill in.
     """
-    model = mask.model or "the/model-it-was-learned-on"
+    model, pinned = split_revision(mask.model or "the/model-it-was-learned-on")
     if model == EMBEDDED:
         imports = "import rlkv\n"
         loaded = f"model, tokenizer = rlkv.load_model({_quoted(EMBEDDED)})\n"
     else:
         imports = "import rlkv\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"
-        revision = f", revision={_quoted(mask.revision)}" if mask.revision else ""
+        pin = mask.revision or pinned
+        revision = f", revision={_quoted(pin)}" if pin else ""
         loaded = (
             f"model = AutoModelForCausalLM.from_pretrained({_quoted(model)}{revision})\n"
             f"tokenizer = AutoTokenizer.from_pretrained({_quoted(model)}{revision})\n"
@@ -54,7 +57,8 @@ def python_snippet(mask: HeadMask, ref: str = "") -> str:
 def cli_snippet(mask: HeadMask, ref: str = "") -> str:
     """The same as a command; see `python_snippet`."""
     model = mask.model or "the/model-it-was-learned-on"
-    words = ["python", "-m", "rlkv", "chat", "--model", model, "--mask", ref or mask.to_link()]
+    pinned = at_revision(model, mask.revision)
+    words = ["python", "-m", "rlkv", "chat", "--model", pinned, "--mask", ref or mask.to_link()]
     return shlex.join([*words, _question(model)]) + "\n"
 
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from rlkv.errors import UserError
+from rlkv.hub.names import is_on_hub, split_revision
 from rlkv.models import EMBEDDED
 
 SAFETENSORS_LOADING = 0.25
@@ -67,15 +68,23 @@ def weights_in_cache(ref: str) -> bool:
         return False
 
 
+def commit_of(ref: str) -> str:
+    """The commit of a Hub model that is on this machine: what loading it reads. Else ""."""
+    found = _cached(ref, "config.json") if is_on_hub(ref) else None
+    return Path(found).parent.name if found else ""  # .../snapshots/COMMIT/config.json
+
+
 def bytes_to_fetch(ref: str) -> int:
     """Bytes of a Hub model that are not on this machine yet; asks the Hub.
 
     Raises:
         OSError, ValueError: if the Hub does not answer as it should.
     """
+    repo, revision = split_revision(ref)
     planned: Any = snapshot_download(
-        ref, allow_patterns=FETCHED, ignore_patterns=LEFT_OUT, dry_run=True, tqdm_class=_Silent
-    )
+        repo, revision=revision, allow_patterns=FETCHED, ignore_patterns=LEFT_OUT, dry_run=True,
+        tqdm_class=_Silent,
+    )  # fmt: skip
     return sum(file.file_size or 0 for file in planned if file.will_download)
 
 
@@ -100,8 +109,12 @@ def fetch(ref: str, watch: Callable[[int], None], stopped: Callable[[], bool]) -
                 watch(int(self.n))
             return None
 
+    repo, revision = split_revision(ref)
     try:
-        snapshot_download(ref, allow_patterns=FETCHED, ignore_patterns=LEFT_OUT, tqdm_class=Watched)
+        snapshot_download(
+            repo, revision=revision, allow_patterns=FETCHED, ignore_patterns=LEFT_OUT,
+            tqdm_class=Watched,
+        )  # fmt: skip
     except (OSError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"'{ref}' can't be downloaded: {first}") from error
@@ -124,5 +137,7 @@ class _Silent(tqdm):
 
 
 def _cached(ref: str, name: str) -> str | None:
-    found = try_to_load_from_cache(ref, name, cache_dir=os.environ.get("HF_HUB_CACHE"))
+    repo, revision = split_revision(ref)
+    folder = os.environ.get("HF_HUB_CACHE")
+    found = try_to_load_from_cache(repo, name, cache_dir=folder, revision=revision)
     return found if isinstance(found, str) else None

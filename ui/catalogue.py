@@ -12,6 +12,7 @@ from typing import Any
 
 from rlkv.errors import UserError
 from rlkv.gate_history import FILE, GateHistory
+from rlkv.hub.names import split_revision
 from rlkv.job_export import ALL
 from rlkv.mask_link import is_link
 from rlkv.masks import HeadMask
@@ -85,8 +86,10 @@ def choices(
 ) -> list[tuple[str, str]]:
     """(label, key) of all masks, or of one model or shape: shipped ones, then the newest first.
 
-    Before them the mask of the link `also`, if it is one and fits.
+    Before them the mask of the link `also`, if it is one and fits. Of a model named with a
+    revision, masks of all revisions.
     """
+    model = model and split_revision(model)[0]
     fit = [
         entry
         for entry in shipped_masks().values()

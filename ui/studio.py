@@ -88,7 +88,10 @@ def _models(text: str) -> tuple[str, ...]:
     refs = tuple(dict.fromkeys(ref.strip() for ref in text.split(",") if ref.strip()))
     for ref in refs:
         if not is_on_hub(ref):
-            raise StorageError(f"RLKV_MODELS: '{ref[:100]}' is no Hub id: write it as owner/name.")
+            raise StorageError(
+                f"RLKV_MODELS: '{ref[:100]}' is no Hub id: write it as owner/name, or as "
+                "owner/name@revision."
+            )
     return refs
 
 

@@ -81,7 +81,9 @@ class EvalConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
-        "tracer", title="Model", description="'tracer', a Hub id, a local folder or a .gguf file"
+        "tracer",
+        title="Model",
+        description="'tracer', a Hub id (org/name or org/name@revision), a folder or a .gguf file",
     )
     task: str = Field("tracing", title="Task", description="What the model is asked")
     masks: tuple[MaskEntry, ...] = Field(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCardData
 
-from rlkv.hub.names import TAGS, is_on_hub, model_tag
+from rlkv.hub.names import TAGS, is_on_hub, model_tag, split_revision
 from rlkv.mask_card import card
 from rlkv.mask_files.parsed import one_line
 from rlkv.mask_metrics import figure, is_claimed
@@ -27,7 +27,7 @@ def _front_matter(mask: HeadMask) -> str:
     tags = [*TAGS] if on_hub or not mask.model else [*TAGS, model_tag(mask.model)]
     fields: dict[str, Any] = {"library_name": "rlkv", "tags": tags}
     if on_hub:
-        fields |= {"base_model": mask.model, "base_model_relation": "adapter"}
+        fields |= {"base_model": split_revision(mask.model)[0], "base_model_relation": "adapter"}
     if index := _model_index(mask):
         fields["model-index"] = index
     return str(ModelCardData(**fields, ignore_metadata_errors=True).to_yaml())

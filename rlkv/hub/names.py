@@ -8,6 +8,8 @@ from pathlib import Path
 from rlkv.errors import UserError
 
 REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+REVISION = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(/[\w-][\w.-]{0,99}){0,3}", re.ASCII)
+"""A branch, a tag, `refs/pr/1`, or a commit's whole hash."""
 TAGS = ("rlkv", "kv-cache", "kv-cache-compression", "attention-heads", "head-mask")
 KIND = ("rlkv", "head-mask")
 """The tags that a head mask of ours is found by."""
@@ -25,14 +27,32 @@ def require_repo(name: str) -> str:
     return repo
 
 
+def split_revision(model: str) -> tuple[str, str | None]:
+    """`("org/model", "v1")` of `org/model@v1`; any other reference as it is, and None."""
+    repo, _, revision = model.partition("@")
+    if REPO.fullmatch(repo) and REVISION.fullmatch(revision) and not Path(model).exists():
+        return repo, revision
+    return model, None
+
+
+def at_revision(model: str, revision: str) -> str:
+    """The reference of a model at a revision; as it is where it is not on the Hub, or at one."""
+    pinned = f"{model}@{revision}"
+    return pinned if split_revision(pinned) == (model, revision) and is_on_hub(model) else model
+
+
 def is_on_hub(model: str) -> bool:
-    """Whether a model's reference is a Hub id and not a folder or file of this machine."""
-    return bool(REPO.fullmatch(model)) and not model.endswith(".gguf") and not Path(model).exists()
+    """Whether a model's reference is a Hub id, with or without a revision, and not a folder or
+    file of this machine."""
+    repo, _ = split_revision(model)
+    return bool(REPO.fullmatch(repo)) and not repo.endswith(".gguf") and not Path(model).exists()
 
 
 def model_tag(model: str) -> str:
     """What masks of a model are tagged with: the Hub's own tag, or ours for the embedded model."""
-    return f"base_model:{model}" if is_on_hub(model) else f"rlkv-model-{public_name(model)}"
+    if is_on_hub(model):
+        return f"base_model:{split_revision(model)[0]}"
+    return f"rlkv-model-{public_name(model)}"
 
 
 def public_name(model: str) -> str:

@@ -14,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from rlkv.errors import UserError
 from rlkv.files import write_whole
 from rlkv.hub import require_reachable
+from rlkv.hub.names import is_on_hub
 from rlkv.models import EMBEDDED
 from rlkv.remote.inside import CONFIG, KEPT
 from rlkv.remote.source import archive
@@ -135,7 +136,7 @@ def submitted(config: TrainConfig, folder: Path, api: HfApi) -> tuple[HubJob, bo
 
 
 def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
-    if config.model != EMBEDDED and (config.model.count("/") != 1 or Path(config.model).exists()):
+    if config.model != EMBEDDED and not is_on_hub(config.model):
         raise UserError(
             f"A Hugging Face Job can't see '{config.model}' on this machine: choose a model by "
             f"its Hub id, or '{EMBEDDED}'."

@@ -18,7 +18,9 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
-        "tracer", title="Model", description="'tracer', a Hub id, a local folder or a .gguf file"
+        "tracer",
+        title="Model",
+        description="'tracer', a Hub id (org/name or org/name@revision), a folder or a .gguf file",
     )
     task: str = Field("tracing", title="Task", description="What the model practises on")
     steps: int = Field(150, title="Steps", description="Optimiser steps", ge=1, le=100_000)

@@ -13,12 +13,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlkv.evaluation.accuracy import ROWS_AT_ONCE, accuracy
 from rlkv.explore.stopping import Stopped
+from rlkv.hub.names import split_revision
 from rlkv.masks import HeadMask
 from rlkv.models import model_spec
 from rlkv.out_of_memory import free_memory, is_out_of_memory
 from rlkv.tasks import Task
 from rlkv.training.config import TrainConfig
 from rlkv.training.observer import Observer
+from rlkv.weights import commit_of
 
 
 def as_mask(
@@ -31,13 +33,14 @@ def as_mask(
     """The mask at 50 % sparsity of a ranking `[layers, kv_heads]`, with its provenance."""
     spec = model_spec(model)
     sink, recent = config.window
+    ref, revision = split_revision(config.model)
     return HeadMask.from_scores(
         scores,
         sparsity=0.5,
         sink=sink,
         recent=recent,
-        model=config.model,
-        revision=getattr(model.config, "_commit_hash", None) or "",
+        model=ref,
+        revision=commit_of(config.model) or revision or "",
         name=f"{spec.name} {config.task} seed {config.seed}"
         + ("" if steps == config.steps else f" ({steps} of {config.steps} steps)"),
         info={

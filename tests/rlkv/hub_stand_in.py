@@ -198,18 +198,21 @@ class HubStandIn(BaseHTTPRequestHandler):
         if match := ABOUT.fullmatch(self.path):
             return self._about(match[1], unquote(match[2]) if match[2] else None)
         if match := TREE.fullmatch(self.path):
-            files = self._at(match[1], unquote(match[2])) or {}
+            listed = self._at(match[1], unquote(match[2])) or {}
             return self._json(
                 [
                     {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
-                    for name, data in files.items()
+                    for name, data in listed.items()
                 ]
             )
         if match := FILE.fullmatch(self.path):
-            files = self._at(match[1], unquote(match[2])) or {}
-            data = files.get(unquote(match[3]))
+            files = self._at(match[1], unquote(match[2]))
+            data = (files or {}).get(unquote(match[3]))
+            commit = {"X-Repo-Commit": self._of(match[1], match[2])}
             if data is not None:
-                return self._bytes(data, headers={"X-Repo-Commit": self._of(match[1], match[2])})
+                return self._bytes(data, headers=commit)
+            if files is not None:
+                return self._bytes(b"", 404, {**commit, "X-Error-Code": "EntryNotFound"})
         return self._json({"error": "Entry not found"}, 404)
 
     def _of(self, repo: str, revision: str | None) -> str:

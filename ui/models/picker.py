@@ -30,7 +30,7 @@ LATER_S = 4.0
 LONGEST_REF = 500
 LOOKS: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
 """Queued, though short: Gradio tells a state's listeners of changes by queued events only."""
-ABOUT = "By name, a Hub id such as org/name, a folder, or a .gguf file"
+ABOUT = "By name, a Hub id (org/name or org/name@revision), a folder, or a .gguf file"
 
 
 @dataclass(frozen=True)
