@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from storage import processes
 from storage.database import Database
-from storage.jobs import Job, Jobs
+from storage.jobs import BEAT_S, LEASE_S, Job, Jobs
 from storage.metrics import Metrics
 from storage.processes import start_time
 from storage.queue import Queue
@@ -207,3 +207,18 @@ def test_a_job_run_by_hand_is_stopped_by_a_signal(db: Database, jobs: Jobs, job:
     watch.run(once=True)
 
     assert jobs.get(job.id).state == "cancelled"
+
+
+def test_a_stop_ends_any_worker_within_a_minute() -> None:
+    """The waits of every other test are shorter than those that people get: these are theirs."""
+    timing = Timing()
+    ladder = timing.flag + timing.interrupt + timing.terminate
+    # Each rung, and the end, may be seen one look late.
+    assert ladder + 4 * timing.poll <= 60
+    assert min(timing.flag, timing.interrupt, timing.terminate) > timing.poll
+
+
+def test_a_lost_worker_is_noticed_within_the_lease() -> None:
+    assert Timing().lease == LEASE_S
+    assert LEASE_S >= 3 * BEAT_S, "a worker may be late twice without losing its job"
+    assert LEASE_S + Timing().poll <= 35
