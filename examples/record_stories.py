@@ -26,7 +26,7 @@ import numpy as np
 
 from rlkv.evaluation.accuracy import accuracy
 from rlkv.explore.effect import Effect, effect
-from rlkv.explore.looking import looks
+from rlkv.explore.looking import far_share, looks
 from rlkv.explore.one_head import one_head, read_question
 from rlkv.generation import Sampling, lockstep
 from rlkv.masks import HeadMask
@@ -132,11 +132,6 @@ def places(pieces: tuple[str, ...], begin: int) -> tuple[int, int]:
     moment = max(i for i, piece in enumerate(pieces) if piece.strip() == "</think>")
     question = max(i for i, piece in enumerate(pieces[:begin]) if piece.strip() == "?")
     return moment, question + 1
-
-
-def far_share(row: Any, query: int, window: StreamingWindow) -> float:
-    """Attention of one query [T] on tokens that are neither sinks nor recent."""
-    return float(row[window.sink : max(window.sink, query - window.recent + 1)].sum())
 
 
 # --- why this head must stay ----------------------------------------------------------------

@@ -7,7 +7,6 @@ Knows numbers and shapes only: no torch, no model. Files are read and written by
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkv import mask_files
+from rlkv.cuts import affordable, kept_count, ranks
 from rlkv.errors import UserError
 from rlkv.mask_link import to_link
 from rlkv.mask_metrics import METRICS
@@ -26,14 +26,6 @@ Kept = NDArray[np.bool_]
 
 DEFAULT_SINK, DEFAULT_RECENT = 16, 64
 """The window that the RLKV paper deploys (arXiv 2510.08525, section 4.1)."""
-
-
-def ranks(scores: NDArray[Any]) -> NDArray[np.int64]:
-    """Ranks of `scores` `[layers, kv_heads]`, 0 the highest; ties fall by (layer, head)."""
-    order = np.argsort(-scores, axis=None, kind="stable")
-    ranked = np.empty(order.size, dtype=np.int64)
-    ranked[order] = np.arange(order.size)
-    return ranked.reshape(scores.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +72,12 @@ class HeadMask:
     def from_scores(cls, scores: Any, *, sparsity: float = 0.5, **fields: Any) -> HeadMask:
         """A mask that keeps the best heads of `scores`; values outside [0, 1] are clipped."""
         table = np.array(scores, dtype=np.float32)
-        clipped = np.clip(table, 0.0, 1.0)
-        moved = int((clipped != table).sum()) if np.isfinite(table).all() else 0
-        if moved:
+        # What is not finite is left for the check that refuses it.
+        clipped = np.clip(table, 0.0, 1.0) if np.isfinite(table).all() else table
+        if moved := int((clipped != table).sum()):
             note = f"{moved} scores outside [0, 1] were clipped"
             info = dict(fields.pop("info", {}))
             fields["info"] = {**info, "notes": [*info.get("notes", []), note]}
-        clipped = np.where(np.isfinite(table), clipped, table)
         return cls(clipped, np.ones(table.shape, np.bool_), **fields).at_sparsity(sparsity)
 
     @classmethod
@@ -211,16 +202,9 @@ class HeadMask:
         itemsize = itemsize or int(self.info.get("itemsize", 0))
         if not head_dim or not itemsize:
             raise UserError("This mask does not know its head size: pass head_dim and itemsize.")
-        token = 2 * head_dim * itemsize
-        window = min(length, self.sink + self.recent)
-        spare = bytes - token * self.kept.size * window
-        if spare < 0:
-            needed = token * self.kept.size * window
-            raise UserError(
-                f"{bytes} bytes are too few: with every head compressed {needed} are needed."
-            )
-        extra = token * (length - window)
-        return self.keep_best(self.kept.size if not extra else min(self.kept.size, spare // extra))
+        token, window = 2 * head_dim * itemsize, self.sink + self.recent
+        count = affordable(self.kept.size, bytes, token=token, length=length, window=window)
+        return self.keep_best(count)
 
     def toggle(self, layer: int, head: int) -> HeadMask:
         """Turns one head from kept to compressed or back; what was measured counts no more, unless
@@ -321,9 +305,3 @@ class HeadMask:
         return isinstance(other, HeadMask) and self.to_record() == other.to_record()
 
     __hash__ = None  # type: ignore[assignment]
-
-
-def kept_count(heads: int, sparsity: float) -> int:
-    """Heads that keep a full cache at a sparsity: N - ceil(s (N - 1)), none at 1."""
-    # Rounded first: 0.6 * 255 is 153.00000000000003 in floating point.
-    return 0 if sparsity == 1.0 else heads - math.ceil(round(sparsity * (heads - 1), 9))

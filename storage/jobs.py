@@ -231,19 +231,10 @@ class Jobs:
             row = transitions.find(session, job_id)
             if not detached(Job, row).is_held_by(os.getpid()):
                 return True
-            told = {
-                "step": step,
-                "total_steps": total_steps,
-                "message": message,
-                "phase": phase,
-                "phase_done": phase_done,
-                "phase_total": phase_total,
-            }
-            news = {name: value for name, value in told.items() if value is not None}
-            if any(getattr(row, name) != value for name, value in news.items()):
-                row.changes += 1
-            for name, value in news.items():
-                setattr(row, name, value)
+            transitions.tell(
+                row, step=step, total_steps=total_steps, message=message, phase=phase,
+                phase_done=phase_done, phase_total=phase_total,
+            )  # fmt: skip
             transitions.renew(row, self._lease_s)
             return row.stop_requested
 

@@ -6,6 +6,7 @@ queued -> starting -> running -> (stopping) -> done | failed | cancelled
 """
 
 import time
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -68,6 +69,15 @@ def hold(row: JobTable, process: ProcessIdentity) -> None:
     """Record the process that runs the job."""
     row.pid, row.pid_start_time = process.pid, process.start_time
     row.host, row.boot_id = process.host, process.boot_id
+
+
+def tell(row: JobTable, **told: Any) -> None:
+    """Write down how far the worker is; what is None stays. Only news count as a change."""
+    news = {name: value for name, value in told.items() if value is not None}
+    if any(getattr(row, name) != value for name, value in news.items()):
+        row.changes += 1
+    for name, value in news.items():
+        setattr(row, name, value)
 
 
 def renew(row: JobTable, lease_s: float) -> None:

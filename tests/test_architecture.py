@@ -41,8 +41,3 @@ def test_there_is_something_to_look_at() -> None:
 def test_arrows(path: Path) -> None:
     tops = {name.split(".")[0] for name in imports(path)}
     assert not tops & forbidden(path)
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_files_stay_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 330

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlkv.commands.common import Result, add, mask_option, model_options, say_for
 from rlkv.errors import UserError
+
+if TYPE_CHECKING:
+    from rlkv.evaluation.accuracy import Accuracy
+    from rlkv.masks import HeadMask
 
 
 def add_parser(commands: Any) -> None:
@@ -31,20 +35,12 @@ def evaluate(options: argparse.Namespace) -> Result:
     if options.n < 1:
         raise UserError("--n must be at least 1.")
     task = get_task(options.task)
-    mask = mask_option(options)
+    given = mask_option(options)
     model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
-    spec = model_spec(model)
-    full = HeadMask.full(spec.layers, spec.kv_heads)
-    if options.random is not None:
-        window = {"sink": mask.sink, "recent": mask.recent} if mask else {}
-        sparsity = 0.5 if options.sparsity is None else options.sparsity
-        mask = HeadMask.random(
-            spec.layers, spec.kv_heads, sparsity=sparsity, seed=options.random, **window
-        )
-    if mask is not None and options.inverse:
-        mask = mask.inverse()
+    shape = model_spec(model).layers, model_spec(model).kv_heads
+    mask = _chosen(options, given, shape)
     problems = task.problems(options.n, seed=options.seed, split="test")
-    base = accuracy(model, tokenizer, task, problems, full)
+    base = accuracy(model, tokenizer, task, problems, HeadMask.full(*shape))
     result: Result = {
         "model": options.model,
         "task": options.task,
@@ -57,17 +53,34 @@ def evaluate(options: argparse.Namespace) -> Result:
     say = say_for(options)
     say(f"full cache: {base.value:.1%} of {len(problems)} right, {base.kv_bytes:,} KV bytes a row")
     if mask is not None:
-        mask.require_shape(spec.layers, spec.kv_heads, options.model)
+        mask.require_shape(*shape, options.model)
         got = accuracy(model, tokenizer, task, problems, mask)
-        result |= {
-            "accuracy": got.value,
-            "kv_bytes": got.kv_bytes,
-            "mean_tokens": got.mean_tokens,
-            "sparsity": mask.sparsity,
-            "kept": mask.n_kept,
-        }
+        result |= _under(mask, got)
         say(
             f"mask at sparsity {mask.sparsity:.2f}: {got.value:.1%} right, "
             f"{got.kv_bytes:,} KV bytes a row"
         )
     return result
+
+
+def _chosen(
+    options: argparse.Namespace, mask: HeadMask | None, shape: tuple[int, int]
+) -> HeadMask | None:
+    """The mask to measure: the given one, a random one with its window, or its opposite."""
+    from rlkv.masks import HeadMask
+
+    if options.random is not None:
+        window = {"sink": mask.sink, "recent": mask.recent} if mask else {}
+        sparsity = 0.5 if options.sparsity is None else options.sparsity
+        mask = HeadMask.random(*shape, sparsity=sparsity, seed=options.random, **window)
+    return mask.inverse() if mask is not None and options.inverse else mask
+
+
+def _under(mask: HeadMask, got: Accuracy) -> Result:
+    return {
+        "accuracy": got.value,
+        "kv_bytes": got.kv_bytes,
+        "mean_tokens": got.mean_tokens,
+        "sparsity": mask.sparsity,
+        "kept": mask.n_kept,
+    }

@@ -138,6 +138,11 @@ def far_tokens(pattern: Table, window: StreamingWindow, top: int = 12) -> list[F
     ]
 
 
+def far_share(row: Table, query: int, window: StreamingWindow) -> float:
+    """Attention mass of one query's row `[T]` on tokens that are far from it."""
+    return float(row[window.sink : max(window.sink, query - window.recent + 1)].sum())
+
+
 def far_of(tokens: int, window: StreamingWindow) -> NDArray[np.bool_]:
     """Which keys are far for which queries, bool `[T, T]` (query, key)."""
     position = np.arange(tokens)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkv.cuts import ranks
 from rlkv.errors import UserError
 from rlkv.explore.measures import MEASURES
 from rlkv.explore.similar import Alike, similar
-from rlkv.masks import HeadMask, ranks
+from rlkv.masks import HeadMask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

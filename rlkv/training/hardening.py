@@ -6,8 +6,8 @@ Ours, not the paper's; docs/results.md compares the ways.
 
 from __future__ import annotations
 
+from rlkv.cuts import kept_count
 from rlkv.gates import Gates
-from rlkv.masks import kept_count
 from rlkv.training.config import TrainConfig
 
 BEGIN, END = 0.2, 0.74

@@ -6,9 +6,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache
 
 from rlkv.cache import SplitHeadCache
+from rlkv.cuts import kept_count
 from rlkv.gates import Gates
 from rlkv.generation import end_tokens
-from rlkv.masks import HeadMask, kept_count
+from rlkv.masks import HeadMask
 from rlkv.training.config import TrainConfig
 from rlkv.training.rollout import Draw, Rollout, rollouts
 from rlkv.training.rollout_cache import WholeCache

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlkv.explore.looking import far_share
 from rlkv.explore.one_head import one_head
 from ui.components.tokens import unpack_rows
 from ui.stories.page import stories
@@ -19,7 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FOLDER = EXAMPLES / "stories"
 SCRIPT = runpy.run_path(str(EXAMPLES / "record_stories.py"))
 CUTS, STORIES, Stage = SCRIPT["CUTS"], SCRIPT["STORIES"], SCRIPT["Stage"]
-compared, far_share = SCRIPT["compared"], SCRIPT["far_share"]
+compared = SCRIPT["compared"]
 
 
 @pytest.fixture(scope="module")

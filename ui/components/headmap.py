@@ -16,8 +16,8 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkv.cuts import ranks
 from rlkv.gate_history import GateHistory
-from rlkv.masks import ranks
 
 Scale = Literal["gate", "rank", "kept", "diverging", "share"]
 Cell = tuple[int, int]

@@ -101,31 +101,42 @@ def lay_out(studio: Studio) -> Page:
                 section("Evaluations")
                 jobs = job_list_view("jobs")
         with gr.Column(scale=8, min_width=320):
-            with gr.Column(elem_classes="card"):
-                top = html(elem_id="live")
-                curves = curves_view("accuracy")
-                with gr.Row(elem_classes="actions"):
-                    stop = gr.Button("Stop and keep the answers", visible=False, elem_id="stop")
-                    resume = gr.Button("Resume", visible=False, elem_id="resume")
-                    clone = gr.Button("Clone with changes", visible=False, elem_id="clone")
-            with gr.Column(visible=False, elem_id="results") as more:
-                with gr.Column(elem_classes="card flush"):
-                    table = gr.HTML(
-                        "", js_on_load=_CELLS, apply_default_css=False, elem_id="points"
-                    )
-                    files = eval_files()
-                with gr.Column(elem_classes="card flush"):
-                    lengths = curves_view("lengths")
-                with gr.Column(elem_classes="card flush"):
-                    section("How answers ended", "Wrong answers differ: some end, others never do.")
-                    errors = html(elem_id="errors")
-                with gr.Column(elem_classes="card flush", elem_id="top-card"):
-                    tops = curves_view("accuracy-top")
+            top, curves, stop, resume, clone = _live()
+            more, table, files, lengths, errors, tops = _results()
     reading = _reading()
     return Page(
         form, gr.State(None), gr.State(None), jobs, top, curves, tops, lengths, table, errors,
         stop, resume, clone, more, files, reading,
     )  # fmt: skip
+
+
+def _live() -> tuple[gr.HTML, gr.HTML, gr.Button, gr.Button, gr.Button]:
+    """What is seen of a job while it runs: its head, its curves, and Stop, Resume and Clone."""
+    with gr.Column(elem_classes="card"):
+        top = html(elem_id="live")
+        curves = curves_view("accuracy")
+        with gr.Row(elem_classes="actions"):
+            stop = gr.Button("Stop and keep the answers", visible=False, elem_id="stop")
+            resume = gr.Button("Resume", visible=False, elem_id="resume")
+            clone = gr.Button("Clone with changes", visible=False, elem_id="clone")
+    return top, curves, stop, resume, clone
+
+
+def _results() -> tuple[gr.Column, gr.HTML, EvalFiles, gr.HTML, gr.HTML, gr.HTML]:
+    """What there is to see once points are measured: all of it, then the table, files, lengths,
+    errors and the curves of the top."""
+    with gr.Column(visible=False, elem_id="results") as more:
+        with gr.Column(elem_classes="card flush"):
+            table = gr.HTML("", js_on_load=_CELLS, apply_default_css=False, elem_id="points")
+            files = eval_files()
+        with gr.Column(elem_classes="card flush"):
+            lengths = curves_view("lengths")
+        with gr.Column(elem_classes="card flush"):
+            section("How answers ended", "Wrong answers differ: some end, others never do.")
+            errors = html(elem_id="errors")
+        with gr.Column(elem_classes="card flush", elem_id="top-card"):
+            tops = curves_view("accuracy-top")
+    return more, table, files, lengths, errors, tops
 
 
 def _reading() -> Reading:

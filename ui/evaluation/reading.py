@@ -25,18 +25,7 @@ def wire_reading(studio: Studio, p: Page) -> None:
     r = p.reading
 
     def job_changed(seen: Any, a: Any, b: Any) -> list[Any]:
-        job_id = seen[0] if seen else None
-        options = choices([(c.key, c.info) for c in studio.samples.cells(job_id or "")])
-        keys = [key for _, key in options]
-        if not options:
-            return [gr.update(visible=False), gr.skip(), gr.skip()]
-        first = a if a in keys else keys[0]
-        second = b if b in keys else _first_compressed(studio, str(job_id), keys)
-        return [
-            gr.update(visible=True),
-            gr.update(choices=options, value=first),
-            gr.update(choices=options, value=second),
-        ]
+        return _cells(studio, seen[0] if seen else None, a, b)
 
     def listed(seen: Any, a: Any, b: Any, wanted: Any, problem: Any, before: Any) -> list[Any]:
         job_id = seen[0] if seen else None
@@ -53,11 +42,6 @@ def wire_reading(studio: Studio, p: Page) -> None:
             return [gr.skip()] * 3
         return [problem, *_shown(studio, str(seen[0]), str(a), str(b), str(wanted), problem)]
 
-    def cell_opened(event: gr.EventData) -> Any:
-        data = getattr(event, "_data", None)
-        cell = data.get("cell") if isinstance(data, dict) else None
-        return cell if isinstance(cell, str) else gr.skip()
-
     p.table.change(job_changed, [p.seen, r.a, r.b], [r.panel, r.a, r.b], **QUIET)
     which = [p.seen, r.a, r.b, r.wanted]
     gr.on(
@@ -65,9 +49,31 @@ def wire_reading(studio: Studio, p: Page) -> None:
         listed, [*which, r.problem, r.shown], [r.list, r.pair, r.shown], **FOLLOWS,
     )  # fmt: skip
     r.list.open(opened, which, [r.problem, r.list, r.pair], **QUIET)
-    p.table.open(cell_opened, None, r.b, **QUIET).success(
+    p.table.open(_cell, None, r.b, **QUIET).success(
         None, None, None, js=SHOW, api_visibility="private"
     )
+
+
+def _cells(studio: Studio, job_id: str | None, a: Any, b: Any) -> list[Any]:
+    """The panel and both of its cells, as chosen where the job has them."""
+    options = choices([(c.key, c.info) for c in studio.samples.cells(job_id or "")])
+    keys = [key for _, key in options]
+    if not options:
+        return [gr.update(visible=False), gr.skip(), gr.skip()]
+    first = a if a in keys else keys[0]
+    second = b if b in keys else _first_compressed(studio, str(job_id), keys)
+    return [
+        gr.update(visible=True),
+        gr.update(choices=options, value=first),
+        gr.update(choices=options, value=second),
+    ]
+
+
+def _cell(event: gr.EventData) -> Any:
+    """The cell that a click in the table names: an event's data is whatever a client sends."""
+    data = getattr(event, "_data", None)
+    cell = data.get("cell") if isinstance(data, dict) else None
+    return cell if isinstance(cell, str) else gr.skip()
 
 
 def _first_compressed(studio: Studio, job_id: str, keys: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -87,17 +88,6 @@ def wire_mask_card(
         notice(f"Saved as “{name}”.")
         return [*opened(key, now), ""]
 
-    def write(now: Screen | None) -> str:
-        if now is None:
-            raise refusal("There is no mask to download.")
-        return str(written(now.mask, "zip"))
-
-    def load(path: str) -> list[Any]:
-        pending = looked_at([path], ())
-        if pending[0].found is None:
-            raise refusal(pending[0].reason)
-        return [pending, preview(studio, pending)]
-
     def keep(event: gr.EventData, pending: Pending, now: Screen | None) -> list[Any]:
         data = event_data(event)
         with told():
@@ -109,16 +99,29 @@ def wire_mask_card(
     card.save.click(save, [screen, card.name], [*everything, card.name], **PRIVATE).success(
         None, chooser, None, **script
     )
-    card.download.click(write, screen, card.file, **PRIVATE).success(
+    card.download.click(_write, screen, card.file, **PRIVATE).success(
         None, None, None, **take("download-file")
     )
     waiting = [card.pending, card.imports]
-    card.load.upload(load, card.load, waiting, **PRIVATE)
+    card.load.upload(partial(_load, studio), card.load, waiting, **PRIVATE)
     card.imports.keep(keep, [card.pending, screen], [*waiting, *everything], **PRIVATE).success(
         None, chooser, None, **script
     )
     card.imports.discard(lambda: [(), ""], None, waiting, **QUIET)
     wire_use(studio, card.use, screen, lambda now: now.mask)
+
+
+def _write(now: Screen | None) -> str:
+    if now is None:
+        raise refusal("There is no mask to download.")
+    return str(written(now.mask, "zip"))
+
+
+def _load(studio: Studio, path: str) -> list[Any]:
+    pending = looked_at([path], ())
+    if pending[0].found is None:
+        raise refusal(pending[0].reason)
+    return [pending, preview(studio, pending)]
 
 
 def _store(studio: Studio, mask: HeadMask, parent: str | None, job_id: str | None) -> str:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from rlkv.cuts import ranks
 from rlkv.explore.looking import looks, pattern
 from rlkv.explore.probes import probe_texts
 from rlkv.explore.rankings import Probe, induction, retrieval
-from rlkv.masks import ranks
 from rlkv.models import load_model
 from rlkv.streaming import StreamingWindow
 from tests.rlkv.test_real_model import gguf  # noqa: F401 - a fixture
