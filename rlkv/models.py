@@ -80,10 +80,6 @@ class ModelSpec:
     def gates(self) -> int:
         return self.layers * self.kv_heads
 
-    def kv_bytes_per_token(self) -> int:
-        """Bytes that the full cache grows by with each token, sliding layers aside."""
-        return 2 * self.head_dim * self.itemsize * self.gates
-
     def kv_bytes(self, mask: HeadMask, length: int, batch: int = 1) -> int:
         """Bytes of keys and values of `batch` rows of `length` tokens, by the formula.
 

@@ -158,11 +158,6 @@ class Chats:
         with self._db.write() as session:
             self._found(session, chat_id).title = title
 
-    def configure(self, chat_id: str, settings: Mapping[str, Any]) -> None:
-        """Replace the settings. Raises StorageError if there is no such conversation."""
-        with self._db.write() as session:
-            self._found(session, chat_id).settings = dict(settings)
-
     def open_branch(self, message_id: int) -> Chat:
         """Make the branch through a message the open one: to its latest end.
 

@@ -15,9 +15,6 @@ FULL = "#2563c9"
 """A full KV cache; a gate of 1."""
 COMPRESSED = "#e07a1a"
 """Sinks and recent tokens only; a gate of 0."""
-REWARD = "#0f9d76"
-"""The one other series: what the training earns."""
-
 
 SURFACES = {
     "body_background_fill": "#f6f5f1",

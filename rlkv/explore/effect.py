@@ -47,9 +47,6 @@ class Step:
     """The likeliest token under the first mask."""
     after: Choice
     """The likeliest token under the second."""
-    probability_before: float
-    """Of the token that was written."""
-    probability_after: float
 
 
 @dataclass(frozen=True)
@@ -178,11 +175,9 @@ def _compare(
     for before, after in judged(model, prompt, answer, masks):
         check(stop)
         at = len(steps)
-        tokens = torch.tensor(answer[at : at + len(before)], device=before.device)[:, None]
         kl = (before.exp() * (before - after)).sum(-1).clamp(min=0.0).tolist()
-        own = [log.gather(1, tokens)[:, 0].exp().tolist() for log in (before, after)]
         best = [_choices(tokenizer, log) for log in (before, after)]
-        for n, row in enumerate(zip(kl, *best, *own, strict=True)):
+        for n, row in enumerate(zip(kl, *best, strict=True)):
             steps.append(Step(answer[at + n], texts[at + n], *row))
     return steps
 

@@ -11,7 +11,7 @@ import numpy as np
 from rlkv.hub.cached import is_other
 from rlkv.known_models import KNOWN, known
 from rlkv.mask_files.parsed import Parsed
-from rlkv.mask_files.reading import parse, parse_bytes, parse_together
+from rlkv.mask_files.reading import parse, parse_together
 from rlkv.masks import HeadMask
 
 
@@ -97,11 +97,6 @@ def look(source: str | Path) -> Found:
 def look_together(paths: Collection[Path], name: str) -> Found:
     """As `look`, for the files of one folder that were handed over one by one."""
     return _found(parse_together(paths, name))
-
-
-def look_at_bytes(data: bytes, file_name: str) -> Found:
-    """As `look`, for the content of a file of that name."""
-    return _found(parse_bytes(data, file_name))
 
 
 def _found(parsed: Parsed) -> Found:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tests.browser.conftest import ROOT, START_SECONDS, free_port
 from ui.components.charts import bars_value, chart, line, lines_value, series, stack_value
 from ui.components.header import html
-from ui.components.tokens import kl_tokens, picked_token, tokens, tokens_value
+from ui.components.tokens import kl_tokens, tokens, tokens_value
 from ui.glossary import term
 from ui.shell import launch_options
 
@@ -106,7 +106,7 @@ def _bars(scale: float) -> dict[str, object]:
 
 
 def _picked(event: gr.EventData) -> str:
-    return f"picked {picked_token(event, len(TEXT))}"
+    return f"picked {event._data['index']}"
 
 
 if __name__ == "__main__":

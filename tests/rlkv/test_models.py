@@ -18,7 +18,8 @@ def test_the_embedded_model_is_small_and_offline() -> None:
     assert spec == read_spec("tracer")
     assert (spec.layers, spec.kv_heads, spec.query_heads, spec.group) == (4, 8, 16, 2)
     assert spec.gates >= 32
-    assert spec.kv_bytes_per_token() == 2 * 16 * 4 * 32
+    full = HeadMask.full(spec.layers, spec.kv_heads)
+    assert spec.kv_bytes(full, 100, batch=3) == 3 * 100 * 2 * 16 * 4 * 32
     assert spec.name == "tracer"
     assert not any(p.requires_grad for p in model.parameters())
     assert tokenizer.padding_side == "left"

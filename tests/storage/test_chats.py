@@ -86,10 +86,9 @@ def test_the_last_used_is_listed_first(chats: Chats) -> None:
 
 
 def test_titles_can_be_changed_and_searched(chats: Chats) -> None:
-    chat = chats.create("tracer", "100 % of it", source="imported")
+    chat = chats.create("tracer", "100 % of it", {"seed": 1}, source="imported")
     chats.create("tracer", "1000 things")
     chats.rename(chat.id, "All 100 % of IT")
-    chats.configure(chat.id, {"seed": 1})
     (found,) = chats.list(search="100 % of it")
     assert (found.title, found.source, found.settings) == (
         "All 100 % of IT",

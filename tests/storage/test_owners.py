@@ -163,7 +163,7 @@ def test_a_conversation_is_its_owners_alone(db: Database) -> None:
     assert bob.tokens(chat.id, [answer.id]) == {}
     for action in (
         bob.get, bob.messages, bob.delete, lambda key: bob.rename(key, "x"),
-        lambda key: bob.configure(key, {}), lambda key: bob.add_message(key, "user", "x"),
+        lambda key: bob.add_message(key, "user", "x"),
         lambda key: bob.add_turn(key, "x", "y", {}), lambda key: bob.fork(key, answer.id),
     ):  # fmt: skip
         assert same_as_missing(action, chat.id)

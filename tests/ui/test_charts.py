@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any, cast
 
-import gradio as gr
 import numpy as np
 import pytest
 
@@ -14,7 +12,6 @@ from ui.components.charts import bars_value, line, lines_value, series, stack_va
 from ui.components.tokens import (
     kl_tokens,
     pack_rows,
-    picked_token,
     roles_of,
     tokens_value,
     unpack_rows,
@@ -98,14 +95,3 @@ def test_kl_marks_the_first_changed_token_and_tells_both_candidates() -> None:
         "full: “<b>” 90.0 %",
         "compressed: “y” 60.0 %",
     ]
-
-
-@pytest.mark.parametrize("data", [None, {}, [], {"index": -1}, {"index": 3}, {"index": True},
-                                  {"index": "1"}, {"index": 1.0}])  # fmt: skip
-def test_a_forged_pick_picks_nothing(data: object) -> None:
-    assert picked_token(cast(gr.EventData, SimpleNamespace(_data=data)), 3) is None
-
-
-def test_a_true_pick_is_taken() -> None:
-    event = cast(gr.EventData, SimpleNamespace(_data={"index": 2}))
-    assert picked_token(event, 3) == 2

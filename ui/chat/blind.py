@@ -30,11 +30,6 @@ def concealed(sides: Sequence[Side], order: Sequence[int]) -> list[Side]:
     return bare
 
 
-def side_of(choice: str, order: Sequence[int]) -> int | None:
-    """The side that "a" or "b" stands for; None for neither."""
-    return order[("a", "b").index(choice)] if choice in ("a", "b") else None
-
-
 def visible_lengths(counts: Sequence[int], ended: Sequence[bool]) -> list[int]:
     """How many tokens of each side may be shown: none may be ahead of one that still writes."""
     running = [n for n, over in zip(counts, ended, strict=True) if not over]

@@ -53,14 +53,6 @@ def tokens(value: Value | None, elem_id: str) -> gr.HTML:
     )
 
 
-def picked_token(event: gr.EventData, count: int) -> int | None:
-    """The index that a `pick` names, or None: an event's data is whatever a client sends."""
-    index = (event._data or {}).get("index") if isinstance(event._data, dict) else None
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
-        return None
-    return index
-
-
 def tokens_value(
     title: str,
     texts: Sequence[str],

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rlkv.commands.masks import mask_convert
 from rlkv.mask_files import CONFIG, GATES, PAPER_TSV, TSV, write_adapter_weights
-from rlkv.mask_files.found import look, look_at_bytes
+from rlkv.mask_files.found import Found, look
 from rlkv.mask_files.own import contents
 from rlkv.mask_files.tsv import fork_sparsity
 from rlkv.mask_link import to_link
@@ -94,6 +94,14 @@ def test_every_form_gives_back_kept_heads_gates_window_and_model(way: str, mask:
         same(WAYS[way](mask, Path(to)), mask, PRECISION.get(way, 0.0))
 
 
+def read_back(data: bytes, file_name: str) -> Found:
+    """What is found in a file of that name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file_name
+        path.write_bytes(data)
+        return look(path)
+
+
 @settings(max_examples=60, deadline=None)
 @given(mask=masks())
 def test_own_files_give_back_everything(mask: HeadMask) -> None:
@@ -123,7 +131,7 @@ def test_duo_attentions_reader_passes_over_the_first_line() -> None:
     mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, name="# a\n\tb\u2028c").toggle(0, 0)
     table = np.loadtxt(io.BytesIO(contents(mask)[TSV]), dtype=float, delimiter="\t")
     assert np.array_equal(table.astype(np.float32), mask.scores)
-    assert look_at_bytes(contents(mask)[TSV], "x.tsv").form.endswith("written by RLKV Studio")
+    assert read_back(contents(mask)[TSV], "x.tsv").form.endswith("written by RLKV Studio")
 
 
 @settings(max_examples=150, deadline=None)
@@ -139,7 +147,7 @@ def test_the_fork_keeps_the_same_heads(mask: HeadMask, seed: int) -> None:
     else:
         assert mask.kept.all() == (sparsity == 0)
 
-    back = look_at_bytes(data, PAPER_TSV).mask
+    back = read_back(data, PAPER_TSV).mask
     assert np.array_equal(back.kept, mask.kept)
     np.testing.assert_allclose(back.scores, mask.scores, atol=1e-7)
     assert (back.sink, back.recent, back.model) == (mask.sink, mask.recent, mask.model)
@@ -158,6 +166,6 @@ def test_head_scores_keep_their_order_on_any_scale(kind: str) -> None:
     scores = np.random.default_rng(0).permutation(48).reshape(6, 8).astype(kind)
     array = io.BytesIO()
     np.save(array, scores)
-    found = look_at_bytes(array.getvalue(), "kvzip.npy")
+    found = read_back(array.getvalue(), "kvzip.npy")
     assert np.array_equal(found.mask.ranks(), HeadMask.from_scores(scores / 47).ranks())
     assert any("moved to [0, 1]" in note for note in found.mask.info["notes"])
