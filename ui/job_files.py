@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import gradio as gr
 
@@ -16,13 +15,9 @@ from rlkv.errors import UserError
 from rlkv.job_export import ALL, metrics_csv
 from storage.jobs import Job
 from ui import catalogue
-from ui.downloads import new_folder, take
-from ui.events import PRIVATE
-from ui.messages import refusal, told
+from ui.downloads import JobFiles, job_files
 from ui.studio import Studio
 
-JobFiles = dict[str, Any]
-"""The buttons by what they hand out, and the hidden one that does."""
 BUTTONS = {
     "metrics": "Metrics as CSV",
     "gates": "Gates as .npz",
@@ -31,36 +26,18 @@ BUTTONS = {
 }
 
 
-def job_files() -> JobFiles:
+def training_files() -> JobFiles:
     """Adds the row of buttons."""
-    with gr.Row(elem_classes="actions"):
-        made: JobFiles = {
-            name: gr.Button(title, size="sm", min_width=130, elem_id=f"get-{name}")
-            for name, title in BUTTONS.items()
-        }
-    return {**made, "file": gr.DownloadButton(visible="hidden", elem_id="job-file")}
+    return job_files(BUTTONS, "job-file")
 
 
 def wire_files(studio: Studio, parts: JobFiles, seen: gr.State) -> None:
     """`seen` is the page's: (job id, ...) or None."""
-    for name in BUTTONS:
-        parts[name].click(_writer(studio, name), seen, parts["file"], **PRIVATE).success(
-            None, None, None, **take("job-file")
-        )
 
+    def contents(job_id: str, name: str) -> tuple[str, bytes]:
+        return _CONTENTS[name](studio, studio.jobs.get(job_id))
 
-def _writer(studio: Studio, name: str) -> Callable[[tuple[Any, ...] | None], str]:
-    def write(seen: tuple[Any, ...] | None) -> str:
-        if not seen or not seen[0]:
-            raise refusal("Choose a job first.")
-        with told():
-            job = studio.jobs.get(str(seen[0]))
-            file_name, data = _CONTENTS[name](studio, job)
-        path = new_folder("job") / file_name
-        path.write_bytes(data)
-        return str(path)
-
-    return write
+    parts.wire(seen, contents, "job")
 
 
 def _metrics(studio: Studio, job: Job) -> tuple[str, bytes]:

@@ -25,8 +25,9 @@ from ui.components.header import header, html, section, title
 from ui.components.headmap import head_map
 from ui.components.job_list import job_list, job_list_view
 from ui.components.memory_line import refuse_what_cannot_fit
+from ui.downloads import JobFiles
 from ui.events import PRIVATE
-from ui.job_files import JobFiles, job_files, wire_files
+from ui.job_files import training_files, wire_files
 from ui.job_form import NAMES, JobForm, filled, job_form, wire_form
 from ui.job_page import SHOW_FORM, SHOW_JOB, Seen, chosen, default_job, request_key, wire_job
 from ui.messages import told
@@ -99,7 +100,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
             about = gr.Accordion("About this job", open=False, visible=False, elem_id="about")
             with about:
                 facts = html(elem_id="facts")
-                files = job_files()
+                files = training_files()
     parts = Parts(
         form, gr.State(None), jobs, top, plot, curves, log, stop, resume,
         clone, about, facts, files, gr.State(None),

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from storage.database import Database, open_database
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 expect.set_options(timeout=15_000)  # two browsers share two cores with two apps
@@ -82,6 +84,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def db(server: Server) -> Iterator[Database]:
+    """The app's database, beside the app."""
+    db = open_database(server.folder)
+    yield db
+    db.close()
 
 
 class Watch:

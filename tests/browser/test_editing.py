@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -11,9 +10,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from rlkv.masks import HeadMask
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.masks import Masks
-from tests.browser.conftest import Server
 from tests.browser.head_map import (
     HEADS,
     LAYERS,
@@ -41,13 +39,6 @@ def mask() -> HeadMask:
     return HeadMask.from_scores(
         scores, sparsity=0.5, sink=4, recent=16, model="tracer", name="To edit"
     )
-
-
-@pytest.fixture
-def db(server: Server) -> Iterator[Database]:
-    db = open_database(server.folder)
-    yield db
-    db.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from tests.holding import holding
 from tests.rlkv.evaluation.stage import small
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def db(server: Server) -> Iterator[Database]:
-    db = open_database(server.folder)
-    yield db
-    db.close()
 
 
 @pytest.fixture(scope="module")

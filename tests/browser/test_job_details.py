@@ -13,21 +13,13 @@ from playwright.sync_api import Page, expect
 
 from rlkv.training.config import make_config
 from rlkv.worker import create, run_job
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.jobs import Job, Jobs
 from storage.metrics import Metrics
-from tests.browser.conftest import Server
 from tests.holding import holding
 from tests.rlkv.test_training import SMALL
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def db(server: Server) -> Iterator[Database]:
-    db = open_database(server.folder)
-    yield db
-    db.close()
 
 
 @pytest.fixture

@@ -10,39 +10,19 @@ from typing import Any
 
 import gradio as gr
 
-_WAIT = """
-const start = () => {
-  if (!window.%(name)s) return setTimeout(start, 30);
-  %(then)s
-};
-start();
-"""
-_TALK = """
-const events = ['edit', 'again', 'fork', 'branch', 'vote', 'recorded'];
-const paint = rlkvChat.mount(element.querySelector('.talk'), {trigger, server});
-paint(props.value);
-watch('value', () => paint(props.value));
-"""
-_LIST = """
-const events = ['open', 'rename', 'remove'];
-const paint = rlkvChatList.mount(element.querySelector('.chat-list'), {trigger});
-paint(props.value);
-watch('value', () => paint(props.value));
-"""
+from ui.components.drawn import drawn, when_there
+
 _MEMORY = "rlkvChat.mountMemory(element.querySelector('.mem'));"
 
 
 def talk(value: dict[str, Any], server_functions: list[Callable[..., Any]]) -> gr.HTML:
     """The transcript. Events: edit, again, fork, branch, vote, recorded; each carries `chat`, the
     conversation that was open when it was made."""
-    return gr.HTML(
-        value,
-        html_template='<div class="talk"></div>',
-        js_on_load=_WAIT % {"name": "rlkvChat", "then": _TALK},
-        elem_id="talk",
-        apply_default_css=False,
-        server_functions=server_functions,
-    )
+    return drawn(
+        "rlkvChat", "talk", "talk", value=value, more="{trigger, server}",
+        events=("edit", "again", "fork", "branch", "vote", "recorded"),
+        functions=server_functions,
+    )  # fmt: skip
 
 
 def memory() -> gr.HTML:
@@ -50,7 +30,7 @@ def memory() -> gr.HTML:
     return gr.HTML(
         None,
         html_template='<div class="mem"></div>',
-        js_on_load=_WAIT % {"name": "rlkvChat", "then": _MEMORY},
+        js_on_load=when_there("rlkvChat", _MEMORY),
         elem_id="memory",
         apply_default_css=False,
     )
@@ -58,10 +38,7 @@ def memory() -> gr.HTML:
 
 def chat_list(value: dict[str, Any]) -> gr.HTML:
     """The kept conversations. Events: open, rename, remove."""
-    return gr.HTML(
-        value,
-        html_template='<div class="chat-list"></div>',
-        js_on_load=_WAIT % {"name": "rlkvChatList", "then": _LIST},
-        elem_id="chat-list",
-        apply_default_css=False,
-    )
+    return drawn(
+        "rlkvChatList", "chat-list", "chat-list", value=value, more="{trigger}",
+        events=("open", "rename", "remove"),
+    )  # fmt: skip

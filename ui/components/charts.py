@@ -16,23 +16,14 @@ from typing import Any, Literal
 import gradio as gr
 from numpy.typing import NDArray
 
+from ui.components.drawn import drawn
+
 Role = Literal["full", "comp", "reward", "ink", "soft", "sink", "recent", "far", "bad"]
 Unit = str
 """What numbers are: "%" (a share of 1), "B" (bytes), "" or a word that follows the number."""
 Numbers = Sequence[float] | NDArray[Any]
 Value = dict[str, Any]
 Series = dict[str, Any]
-
-_JS = """
-const start = () => {
-  if (!window.rlkvCharts) return setTimeout(start, 30);
-  const paint = rlkvCharts.mount(element.querySelector('.chart-root'));
-  paint(props.value);
-  watch('value', () => paint(props.value));
-};
-start();
-"""
-_ROOT = '<div class="chart-root"></div>'
 
 
 def bars_value(
@@ -141,14 +132,7 @@ def line(
 
 def chart(value: Value | None, elem_id: str) -> gr.HTML:
     """A component that draws the value it holds; update it with a new value."""
-    return gr.HTML(
-        value,
-        html_template=_ROOT,
-        js_on_load=_JS,
-        elem_id=elem_id,
-        elem_classes="chart-box",
-        apply_default_css=False,
-    )
+    return drawn("rlkvCharts", "chart-root", elem_id, value=value, classes="chart-box")
 
 
 def _common(

@@ -11,17 +11,9 @@ from typing import Any
 import gradio as gr
 
 from rlkv.evaluation.results import Point, Results, Series
+from ui.components.drawn import drawn
 from ui.units import bytes_text, percent
 
-_JS = """
-const start = () => {
-  if (!window.rlkvEvalCurves) return setTimeout(start, 30);
-  const paint = rlkvEvalCurves.mount(element.querySelector('.curves-root'));
-  paint(props.value);
-  watch('value', () => paint(props.value));
-};
-start();
-"""
 AXES = [
     {"short": "Sparsity", "title": "Share of KV heads compressed", "unit": "%"},
     {
@@ -39,14 +31,7 @@ AXES = [
 
 def curves_view(elem_id: str) -> gr.HTML:
     """The component; empty until it is given a value."""
-    return gr.HTML(
-        None,
-        html_template='<div class="curves-root"></div>',
-        js_on_load=_JS,
-        apply_default_css=False,
-        elem_id=elem_id,
-        elem_classes="chart-box",
-    )
+    return drawn("rlkvEvalCurves", "curves-root", elem_id, classes="chart-box")
 
 
 def accuracy_curves(

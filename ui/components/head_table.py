@@ -11,15 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-_JS = """
-const start = () => {
-  if (!window.rlkvHeadTable) return setTimeout(start, 30);
-  const paint = rlkvHeadTable.mount(element.querySelector('.head-table'));
-  paint(props.value);
-  watch('value', () => paint(props.value));
-};
-start();
-"""
+from ui.components.drawn import drawn
 
 
 @dataclass(frozen=True)
@@ -45,13 +37,7 @@ class HeadRow:
 
 def head_table(elem_id: str) -> gr.HTML:
     """The component; empty until it is given a value."""
-    return gr.HTML(
-        None,
-        html_template='<div class="head-table"></div>',
-        js_on_load=_JS,
-        apply_default_css=False,
-        elem_id=elem_id,
-    )
+    return drawn("rlkvHeadTable", "head-table", elem_id)
 
 
 def head_table_value(columns: Sequence[Column], rows: Sequence[HeadRow]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from ui.components.drawn import drawn
+
 Value = dict[str, Any]
 
 LEGEND_LOOKS = [
@@ -28,29 +30,13 @@ LEGEND_KL = [
 FULL_KL = 1.0
 """The KL divergence in nats that gets the strongest colour."""
 
-_JS = """
-const start = () => {
-  if (!window.rlkvTokens) return setTimeout(start, 30);
-  const root = element.querySelector('.tokens-root');
-  const paint = rlkvTokens.mount(root, index => trigger('pick', {index}));
-  paint(props.value);
-  watch('value', () => paint(props.value));
-};
-start();
-"""
-_ROOT = '<div class="tokens-root"></div>'
-
 
 def tokens(value: Value | None, elem_id: str) -> gr.HTML:
     """A component that shows the text it holds; its event `pick` carries a token's `index`."""
-    return gr.HTML(
-        value,
-        html_template=_ROOT,
-        js_on_load=_JS,
-        elem_id=elem_id,
-        elem_classes="tokens-box",
-        apply_default_css=False,
-    )
+    return drawn(
+        "rlkvTokens", "tokens-root", elem_id, value=value, classes="tokens-box",
+        more="index => trigger('pick', {index})",
+    )  # fmt: skip
 
 
 def tokens_value(

@@ -11,11 +11,9 @@ import gradio as gr
 from rlkv.errors import UserError
 from rlkv.evaluation.export import page, points_csv, record, samples_csv
 from storage.jobs import Job
-from ui.downloads import new_folder, take
+from ui.downloads import JobFiles, job_files
 from ui.evaluation.measured import Measured, Table
 from ui.evaluation.recorded import KEY, recorded
-from ui.events import PRIVATE
-from ui.messages import refusal, told
 from ui.studio import Studio
 
 BUTTONS = {
@@ -24,39 +22,22 @@ BUTTONS = {
     "record": "Everything as JSON",
     "page": "Curves as HTML",
 }
-EvalFiles = dict[str, Any]
 
 
-def eval_files() -> EvalFiles:
+def eval_files() -> JobFiles:
     """Adds the row of buttons."""
-    with gr.Row(elem_classes="actions"):
-        made: EvalFiles = {
-            name: gr.Button(title, size="sm", min_width=130, elem_id=f"get-{name}")
-            for name, title in BUTTONS.items()
-        }
-    return {**made, "file": gr.DownloadButton(visible="hidden", elem_id="eval-file")}
+    return job_files(BUTTONS, "eval-file")
 
 
-def wire_files(studio: Studio, table: Table, parts: EvalFiles, seen: gr.State) -> None:
+def wire_files(studio: Studio, table: Table, parts: JobFiles, seen: gr.State) -> None:
     """`seen` is the page's: (job id, ...) or None."""
-    for name in BUTTONS:
-        parts[name].click(_writer(studio, table, name), seen, parts["file"], **PRIVATE).success(
-            None, None, None, **take("eval-file")
-        )
 
+    def contents(job_id: str, name: str) -> tuple[str, bytes]:
+        job, found = _chosen(studio, table, job_id)
+        file_name, text = _CONTENTS[name](studio, job, found)
+        return f"{job.id if job else KEY}-{file_name}", text.encode()
 
-def _writer(studio: Studio, table: Table, name: str) -> Callable[[Any], str]:
-    def write(seen: Any) -> str:
-        if not seen or not seen[0]:
-            raise refusal("Choose an evaluation first.")
-        with told():
-            job, found = _chosen(studio, table, str(seen[0]))
-            file_name, text = _CONTENTS[name](studio, job, found)
-        path = new_folder("evaluation") / f"{job.id if job else KEY}-{file_name}"
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
+    parts.wire(seen, contents, "evaluation")
 
 
 def _chosen(studio: Studio, table: Table, job_id: str) -> tuple[Job | None, Measured]:

@@ -10,8 +10,9 @@ import gradio as gr
 from ui.components.eval_curves import curves_view
 from ui.components.header import header, html, section, title
 from ui.components.job_list import job_list_view
+from ui.downloads import JobFiles
 from ui.evaluation.answers import FILTERS
-from ui.evaluation.files import EvalFiles, eval_files
+from ui.evaluation.files import eval_files
 from ui.evaluation.form import EvalForm, eval_form
 from ui.starting import switched_off
 from ui.studio import Studio
@@ -70,7 +71,7 @@ class Page:
     resume: gr.Button
     clone: gr.Button
     more: gr.Column
-    files: EvalFiles
+    files: JobFiles
     reading: Reading
 
     def live(self) -> list[Any]:
@@ -122,7 +123,7 @@ def _live() -> tuple[gr.HTML, gr.HTML, gr.Button, gr.Button, gr.Button]:
     return top, curves, stop, resume, clone
 
 
-def _results() -> tuple[gr.Column, gr.HTML, EvalFiles, gr.HTML, gr.HTML, gr.HTML]:
+def _results() -> tuple[gr.Column, gr.HTML, JobFiles, gr.HTML, gr.HTML, gr.HTML]:
     """What there is to see once points are measured: all of it, then the table, files, lengths,
     errors and the curves of the top."""
     with gr.Column(visible=False, elem_id="results") as more:
