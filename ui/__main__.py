@@ -26,8 +26,8 @@ class Terminated(BaseException):
     """SIGTERM came: what is open is closed on the way out."""
 
 
-def main() -> int:
-    """Serves until stopped; returns 2 if a person has to change something first."""
+def parser() -> argparse.ArgumentParser:
+    """The app's options; `ui.describing` writes them into docs/cli.md."""
     parser = argparse.ArgumentParser(description="RLKV Studio, in the browser.")
     parser.add_argument(
         "--host",
@@ -47,7 +47,12 @@ def main() -> int:
         help="ask visitors for these; needed where others can reach the app "
         f"(or set {listening.VARIABLE}; '{listening.OPEN}' lets everybody in)",
     )
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Serves until stopped; returns 2 if a person has to change something first."""
+    options = parser().parse_args()
     if find_spec("gradio") is None or find_spec("sqlalchemy") is None:
         print(f"The pages need more packages: {EXTRA}", file=sys.stderr)
         return 2

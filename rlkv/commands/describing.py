@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -72,14 +72,19 @@ def _command(name: str, one: argparse.ArgumentParser) -> str:
     fields = set(model.model_fields) if model else set()
     actions = [a for a in one._actions if a.dest not in ("help", "json", *fields)]
     needed = "".join(f" {_spelled(a)}" for a in actions if a.required)
-    rows = [f"| `{_spelled(a)}` | {_help(a)} |" for a in actions]
     parts = [f"## `{name}`\n", f"{_sentence(one.description or '')}\n"]
     parts.append(f"```text\npython -m rlkv {name}{needed}\n```\n")
-    if rows:
-        parts.append("\n".join(["| argument or option | |", "|---|---|", *rows, ""]))
+    if actions:
+        parts.append(table("argument or option", actions))
     if model:
         parts.append(f"Also every [setting]({place}), such as `--{_option(model)}`.\n")
     return "\n".join(parts)
+
+
+def table(title: str, actions: Iterable[Action]) -> str:
+    """Markdown of options, each with what its help says."""
+    rows = [f"| `{_spelled(one)}` | {_help(one)} |" for one in actions]
+    return "\n".join([f"| {title} | |", "|---|---|", *rows, ""])
 
 
 def _spelled(action: Action) -> str:
@@ -94,9 +99,11 @@ def _spelled(action: Action) -> str:
 
 
 def _help(action: Action) -> str:
-    text = _cell(action.help or "")
+    text = _cell((action.help or "").replace("%(default)s", str(action.default)))
     untold = (
-        "default" not in text and action.default not in (None, False, []) and not action.required
+        "default" not in text
+        and action.default not in (None, False, "", [])
+        and not action.required
     )
     return f"{text} (default: {action.default})" if untold else text
 
