@@ -105,6 +105,14 @@ def test_names_and_notes_of_a_mask(page: Page, mask: str, path: str) -> None:
     require_inert(page, shown=path in ("/masks", "/chat"))
 
 
+def test_the_name_of_the_mask_that_another_is_compared_with(page: Page, mask: str) -> None:
+    page.goto(f"/heads?mask=shipped&view=difference&other={mask}")
+    note = page.locator("#map .hm-note")
+    expect(note).to_contain_text("Against ")
+    expect(note).to_contain_text(TRACE)
+    require_inert(page)
+
+
 def test_what_a_job_says(page: Page, db: Database) -> None:
     job = Jobs(db).create(
         "train", {"task": HOSTILE, "steps": 3}, title=HOSTILE, model=HOSTILE,
