@@ -57,7 +57,7 @@ def test_the_two_commands_come_first_and_exist() -> None:
 
 def test_the_front_page_shows_what_it_is_then_a_picture_the_commands_and_the_walk() -> None:
     text = README.split("---\n", 2)[2]
-    marks = ["# RLKV Studio", "A reasoning model", "![", "```bash", "## A walk of five minutes"]
+    marks = ["# RLKV Studio", "A reasoning model", "![", "```bash", "## A five-minute walk"]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
     assert len(README.splitlines()) < 160

@@ -70,7 +70,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         most = MOST_UPLOAD_BYTES if scope["path"].endswith("/upload") else MOST_BYTES
-        refusal = PlainTextResponse(f"More than {most:,} bytes are not taken.", 413)
+        refusal = PlainTextResponse(f"Requests over {most:,} bytes are refused.", 413)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > most:
             await refusal(scope, receive, send)

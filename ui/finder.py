@@ -21,7 +21,7 @@ from ui.messages import refusal, told
 from ui.studio import Studio
 
 COLUMNS = [
-    Column("Gate", "The learned gate: 1 needs the whole past, 0 does with a few tokens."),
+    Column("Gate", "The learned gate: 1 needs the whole past, 0 gets by with a few tokens."),
     Column("Rank", "The order in which the mask keeps heads, 1 the most needed.", rank=True),
     *(Column(one.title, one.what) for one in MEASURES.values()),
 ]

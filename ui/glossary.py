@@ -70,7 +70,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "mask": (
         "Mask",
-        "The choice which KV heads keep a full cache, with the gates behind it.",
+        "The choice of which KV heads keep a full cache, with the gates behind it.",
     ),
     "hard mask": (
         "Hard mask",
@@ -100,8 +100,8 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "seed": (
         "Seed",
-        "The number that sets all chance in a training. Another seed shows other problems in "
-        "another order.",
+        "The number that fixes every random choice in a training. Another seed shows other "
+        "problems in another order.",
     ),
     "agreement": (
         "Agreement",
@@ -120,7 +120,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "reward gradient": (
         "Gradient of the reward",
-        "How much a right answer would become less likely if the head's gate were closed a "
+        "How much less likely a right answer would become if the head's gate were closed a "
         "little. It needs no training, but sees only small changes.",
     ),
     "attention": (

@@ -63,7 +63,7 @@ def warning(host: str, auth: Auth | None, *, on_space: bool = False) -> str:
         return f"Warning: {host} is open to everybody who reaches it, without a password."
     return (
         f"Note: {host} is reached without encryption, so the password can be read on the way. "
-        "Outside a network that you trust put a proxy with HTTPS before it."
+        "Outside a network that you trust, put a proxy with HTTPS in front of it."
     )
 
 

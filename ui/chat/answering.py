@@ -70,7 +70,7 @@ def _until_loaded(studio: Studio, run: Run, model: str) -> Iterator[None]:
     while not run.control.stopping and engine.wait(BREATH_SECONDS) is None:
         yield
     if run.control.stopping:
-        raise UserError("Stopped before the model was there.")
+        raise UserError("Stopped before the model was loaded.")
 
 
 def _written(

@@ -37,7 +37,7 @@ class Legend(TypedDict, total=False):
     note: str
 
 
-GATE_LEGEND: Legend = {"low": "0  a few tokens do", "high": "1  needs the whole past"}
+GATE_LEGEND: Legend = {"low": "0  a few tokens suffice", "high": "1  needs the whole past"}
 
 _LIVE = """
 const start = () => {

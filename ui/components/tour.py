@@ -54,8 +54,8 @@ STOPS: dict[str, list[Stop]] = {
         Stop(
             "#map .hm-svg",
             "A cell is a KV head",
-            "Layers go down, KV heads across. Blue heads need the whole past, orange ones do with "
-            "a few tokens. Point at a cell for its numbers.",
+            "Layers go down, KV heads across. Blue heads need the whole past, orange ones get by "
+            "with a few tokens. Point at a cell for its numbers.",
         ),
         Stop(
             "#sparsity",
@@ -141,7 +141,7 @@ STOPS: dict[str, list[Stop]] = {
     "Evaluate": [
         Stop(
             "#accuracy",
-            "How far can one go?",
+            "How far can you compress?",
             "Accuracy against the share of heads compressed, with intervals. Switch the axis to "
             "the KV bytes that were really held; click a name to hide its curve.",
         ),

@@ -219,7 +219,7 @@ def _far(found: OneHead) -> str:
         _far_row(found.pieces, token.position, token.mass / top[0].mass, token.query)
         for token in top
     ]
-    heading = '<h3 class="cap2">Far tokens it looks at most</h3>'
+    heading = '<h3 class="cap2">Far tokens it attends to most</h3>'
     return f'{heading}<ol class="far-list">{"".join(rows)}</ol>'
 
 

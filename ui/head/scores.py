@@ -48,7 +48,7 @@ def build() -> Parts:
             rankings = html(elem_id="head-rankings")
             button = gr.Button("Measure all heads", visible=False, elem_id="head-measure")
         with gr.Column(scale=5, min_width=300, elem_classes="card flush"):
-            section("Heads that behave like it", "Alike in which tokens they look at.")
+            section("Heads that behave like it", "They attend to the same tokens.")
             alike = html(elem_id="head-alike")
     return Parts(rankings, alike, button)
 

@@ -66,7 +66,7 @@ def _saved(mask: HeadMask, length: int) -> Value:
         "KV saved by threshold",
         [line("KV saved", "ink", points, step=True)],
         marker=(threshold(mask), "cut"),
-        x=f"{name} a head needs to be kept",
+        x=f"{name} threshold for keeping a head",
         y=f"KV saved at {length:,} tokens",
         unit="%",
         range=(0.0, 1.0),

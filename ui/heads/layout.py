@@ -80,7 +80,7 @@ def lay_out() -> Page:
         f"Every cell is one {term('kv head', 'KV head')} of one {term('layer', 'layer')}, coloured "
         f"by its {term('gate', 'gate')}. "
         '<b class="full">Blue</b> heads turned out to need the whole past, '
-        '<b class="comp">orange</b> ones do with their '
+        '<b class="comp">orange</b> ones get by with their '
         f"{term('sink', 'first')} and {term('recent', 'latest')} tokens. "
         f"Move the cut ({term('sparsity', 'sparsity')}) and click around.",
     )

@@ -87,7 +87,7 @@ def kept(
     """
     one = next((w for w in pending if w.number == number and w.found is not None), None)
     if one is None or one.found is None:
-        raise UserError("That file does not wait any more: load it again.")
+        raise UserError("That file is no longer waiting: load it again.")
     mask = one.found.mask
     if not mask.model and model in one.found.fits:
         mask = replace(mask, model=str(model))
