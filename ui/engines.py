@@ -86,6 +86,11 @@ class Engines:
         engine = self._known(model)
         return engine.status if engine else Status()
 
+    def in_memory(self) -> list[str]:
+        """References of the models that are loaded, beside the embedded one."""
+        with self._lock:
+            return [ref for ref, engine in self._others.items() if engine.status.state == "ready"]
+
     def _known(self, model: str) -> Engine | None:
         if model == MODEL:
             return self._embedded

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkv.cuts import kept_count
 from rlkv.evaluation.config import TOP_SPARSITIES, EvalConfig, MaskEntry
-from rlkv.masks import HeadMask, kept_count
+from rlkv.masks import HeadMask
 
 
 @dataclass(frozen=True)
