@@ -91,7 +91,6 @@ def test_the_pages_are_built_with(
         given.update(options)
         raise Seen
 
-    monkeypatch.setattr(shell, "ensure_running", lambda folder: None)
     monkeypatch.setattr(shell, "forget_daily", lambda *_, **__: None)
     monkeypatch.setattr(gr, "Blocks", blocks)
     studio = Studio.open(Settings(data_dir=tmp_path))

@@ -153,11 +153,11 @@ def test_an_import_is_kept_once_and_for_a_model_of_its_shape(
     path = tmp_path / "scores.tsv"
     np.savetxt(path, np.random.default_rng(0).random((4, 8)), delimiter="\t")
     pending = looked_at([str(path)], ())
-    with pytest.raises(UserError, match="does not wait"):
+    with pytest.raises(UserError, match="no longer waiting"):
         kept(studio, pending, 2)
     rest, key = kept(studio, pending, 1, "org/of-another-shape")
     assert studio.masks.get(key).model == ""
-    with pytest.raises(UserError, match="does not wait"):
+    with pytest.raises(UserError, match="no longer waiting"):
         kept(studio, rest, 1)
     with pytest.raises(UserError, match="20 files at once"):
         looked_at([str(path)] * 21, ())
