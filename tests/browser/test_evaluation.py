@@ -171,7 +171,7 @@ def test_before_anything_ran_there_are_recorded_curves(page: Page) -> None:
     page.goto("/evaluate?job=recorded")
     expect(page.locator("#live [data-state=recorded]")).to_be_visible()
     expect(page.locator("#accuracy .curve")).to_have_count(9)
-    expect(page.locator("#points tbody tr")).to_have_count(13)
+    expect(page.locator("#points tbody tr")).to_have_count(14)
     expect(page.locator("[data-figure=near-lossless]")).to_contain_text("60 %")
     expect(page.locator("#reading")).to_be_hidden()
     page.locator("#get-answers").click()
