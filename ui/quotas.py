@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from rlkv.errors import UserError
 from storage.errors import StorageError
@@ -151,34 +152,36 @@ class ModelTime(Meter):
             self.add(who, self._clock() - began)
 
 
-class JobsStarted(Meter):
+class _ADay(Meter):
+    """Things done within a day, each counted as one."""
+
+    done: ClassVar[str]
+    """What was done, in words."""
+    instead: ClassVar[str] = ""
+    """A sentence on what is left to do."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(most, DAY_S, clock)
+
+    def require(self, who: str) -> None:
+        """Raises UserError where an address has done as many as it may."""
+        if self.left(who) < 1:
+            hours = self.frees_in(who) / 3600
+            raise UserError(
+                f"From your address {self.most:.0f} {self.done} within a day, which is what this "
+                f"public copy allows: there is room in {max(0.1, hours):.1f} hours. "
+                f"{self.instead}{AT_HOME}"
+            )
+
+
+class JobsStarted(_ADay):
     """Jobs that were started, in a day."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(most, DAY_S, clock)
-
-    def require(self, who: str) -> None:
-        """Raises UserError where an address has started as many as it may."""
-        if self.left(who) < 1:
-            hours = self.frees_in(who) / 3600
-            raise UserError(
-                f"From your address {self.most:.0f} jobs were started within a day, which is what "
-                f"this public copy allows: there is room in {max(0.1, hours):.1f} hours. {AT_HOME}"
-            )
+    done = "jobs were started"
 
 
-class MasksKept(Meter):
+class MasksKept(_ADay):
     """Masks that were kept, in a day; a visitor's limit at a time is none to ever new visitors."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(most, DAY_S, clock)
-
-    def require(self, who: str) -> None:
-        """Raises UserError where an address has kept as many as it may."""
-        if self.left(who) < 1:
-            hours = self.frees_in(who) / 3600
-            raise UserError(
-                f"From your address {self.most:.0f} masks were kept within a day, which is what "
-                f"this public copy allows: there is room in {max(0.1, hours):.1f} hours. Take the "
-                f"mask away as a file or link. {AT_HOME}"
-            )
+    done = "masks were kept"
+    instead = "Take the mask away as a file or link. "
