@@ -53,19 +53,13 @@ def main() -> int:
 
 def model_told(config: TrainConfig) -> dict[str, Any]:
     """What a mask notes of its model (`rlkv.training.result`), which only the job has read."""
-    from rlkv.models import default_dtype, device_named, dtype_named, read_config, read_spec
+    from rlkv.models import default_dtype, device_named, dtype_named, read_spec
+    from rlkv.training.result import model_notes, revision_of
 
     auto = config.dtype == "auto"
     dtype = default_dtype(device_named(config.device)) if auto else dtype_named(config.dtype)
-    spec = read_spec(config.model, dtype)
-    notes = {
-        "head_dim": spec.head_dim,
-        "itemsize": spec.itemsize,
-        "query_heads": spec.query_heads,
-        "layer_ids": list(spec.layout.gated),
-    }
-    revision = getattr(read_config(config.model)[0], "_commit_hash", None) or ""
-    return {"revision": revision, "notes": notes}
+    notes = model_notes(read_spec(config.model, dtype))
+    return {"revision": revision_of(config.model), "notes": notes}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from rlkv.evaluation.accuracy import ROWS_AT_ONCE, accuracy
 from rlkv.explore.stopping import Stopped
 from rlkv.hub.names import split_revision
 from rlkv.masks import HeadMask
-from rlkv.models import model_spec
+from rlkv.models import ModelSpec, model_spec
 from rlkv.out_of_memory import free_memory, is_out_of_memory
 from rlkv.tasks import Task
 from rlkv.training.config import TrainConfig
@@ -33,14 +33,13 @@ def as_mask(
     """The mask at 50 % sparsity of a ranking `[layers, kv_heads]`, with its provenance."""
     spec = model_spec(model)
     sink, recent = config.window
-    ref, revision = split_revision(config.model)
     return HeadMask.from_scores(
         scores,
         sparsity=0.5,
         sink=sink,
         recent=recent,
-        model=ref,
-        revision=commit_of(config.model) or revision or "",
+        model=split_revision(config.model)[0],
+        revision=revision_of(config.model),
         name=f"{spec.name} {config.task} seed {config.seed}"
         + ("" if steps == config.steps else f" ({steps} of {config.steps} steps)"),
         info={
@@ -48,13 +47,25 @@ def as_mask(
             "seed": config.seed,
             "steps_done": steps,
             "recipe": config.model_dump(),
-            "head_dim": spec.head_dim,
-            "itemsize": spec.itemsize,
-            "query_heads": spec.query_heads,
-            "layer_ids": list(spec.layout.gated),
+            **model_notes(spec),
             **notes,
         },
     )
+
+
+def model_notes(spec: ModelSpec) -> dict[str, Any]:
+    """What a mask notes of its model's shape."""
+    return {
+        "head_dim": spec.head_dim,
+        "itemsize": spec.itemsize,
+        "query_heads": spec.query_heads,
+        "layer_ids": list(spec.layout.gated),
+    }
+
+
+def revision_of(ref: str) -> str:
+    """The commit of a model that was read from the Hub, else the revision asked for, or ""."""
+    return commit_of(ref) or split_revision(ref)[1] or ""
 
 
 def measured(
