@@ -95,12 +95,7 @@ class Keeper:
             if time.monotonic() - self._tried >= EVERY_S:
                 self._copy_news()
 
-    def _copy_news(self) -> None:
-        now = state(self._folder)
-        if now != self._kept and self._try("kept", self._copy):
-            self._kept = now
-
-    def _try(self, what: str, act: Callable[[], object]) -> bool:
+    def _try(self, what: str, act: Callable[[], object]) -> None:
         self._tried = time.monotonic()
         try:
             act()
@@ -109,26 +104,47 @@ class Keeper:
             if trouble != self._trouble:
                 self._event(trouble)
             self._trouble = trouble
-            return False
-        self._trouble = ""
-        return True
+        else:
+            self._trouble = ""
+
+    def _copy_news(self) -> None:
+        if state(self._folder) != self._kept:
+            self._try("kept", self._copy)
 
     def _copy(self) -> None:
-        newest = checkpoint.latest(self._folder)
-        checkpoints = [f"{newest[0].name}/*"] if newest else []
-        HfApi().upload_folder(
-            repo_id=self._repo,
-            repo_type="dataset",
-            folder_path=self._folder,
-            path_in_repo=self._path,
-            allow_patterns=[POOL, removed_heads.FILE, *checkpoints],
-            delete_patterns="checkpoint-*",  # older ones
-            commit_message=f"Checkpoint of step {newest[1]}" if newest else "Problem pool",
-        )
+        # From a copy: the trainer removes old checkpoints, and an upload can outlast several.
+        with tempfile.TemporaryDirectory() as temporary:
+            taken = Path(temporary)
+            take(self._folder, taken)
+            now = state(taken)
+            HfApi().upload_folder(
+                repo_id=self._repo,
+                repo_type="dataset",
+                folder_path=taken,
+                path_in_repo=self._path,
+                delete_patterns="checkpoint-*",  # older ones
+                commit_message=f"Checkpoint of step {now[1]}" if now[1] else "Problem pool",
+            )
+            self._kept = now
 
     def _remove(self) -> None:
         HfApi().delete_folder(self._path, self._repo, repo_type="dataset",
                               commit_message="Trained to the end")  # fmt: skip
+
+
+def take(folder: Path, to: Path) -> None:
+    """Copies what is worth keeping of a job's folder, whole, while the job writes there."""
+    for name in (POOL, removed_heads.FILE):
+        if (folder / name).is_file():
+            shutil.copy2(folder / name, to)
+    while newest := checkpoint.latest(folder):
+        try:
+            shutil.copytree(newest[0], to / newest[0].name)
+            return
+        except (OSError, shutil.Error):
+            shutil.rmtree(to / newest[0].name, ignore_errors=True)
+            if newest[0].is_dir():  # not because a newer one has replaced it
+                raise
 
 
 def state(folder: Path) -> State:

@@ -8,6 +8,7 @@ which need neither the database nor a shared disk.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -63,7 +64,9 @@ def join() -> None:
     from accelerate import PartialState  # type: ignore[import-untyped]
 
     forced = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    PartialState(cpu=forced or not torch.cuda.is_available(), timeout=WAIT)
+    state = PartialState(cpu=forced or not torch.cuda.is_available(), timeout=WAIT)
+    # Else the group's threads may outlive the interpreter, which aborts a rank that did its work.
+    atexit.register(state.destroy_process_group)
 
 
 def device(wanted: str) -> str:

@@ -75,6 +75,7 @@ class Cloud:
             "HOME": str(folder),
             "HF_ENDPOINT": self.url,
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "1",
             "OMP_NUM_THREADS": "1",
             "RLKV_INSTALLED": "1",
             **spec["environment"],

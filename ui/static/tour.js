@@ -36,15 +36,20 @@
     if (!stops.length) return;
     const before = document.activeElement, view = bubble();
     let at = 0;
-    const settle = () => {
+    // Every frame, because pages here are live: what grows above moves the thing without any event.
+    let drawn = "", frame = 0;
+    const follow = () => {
+      frame = requestAnimationFrame(follow);
       const node = target(stops[at]);
       if (!node) return;
-      const r = node.getBoundingClientRect(), pad = 6;
+      const r = node.getBoundingClientRect(), pad = 6, high = window.innerHeight;
+      const now = [at, r.left, r.top, r.width, r.height, high, window.innerWidth, view.card.offsetHeight].join();
+      if (now === drawn) return;
+      drawn = now;
       Object.assign(view.ring.style, { left: `${r.left - pad}px`, top: `${r.top - pad}px`, width: `${r.width + 2 * pad}px`, height: `${r.height + 2 * pad}px` });
-      const high = window.innerHeight, shown = { left: r.left, width: r.width, top: Math.max(r.top, 0), bottom: Math.min(r.bottom, high - view.card.offsetHeight - 24) };
+      const shown = { left: r.left, width: r.width, top: Math.max(r.top, 0), bottom: Math.min(r.bottom, high - view.card.offsetHeight - 24) };
       place(view.card, r.height > high * 0.6 ? shown : r, 16);
     };
-    const grows = new ResizeObserver(settle);
     const show = (i) => {
       at = i;
       const stop = stops[at], last = at === stops.length - 1;
@@ -55,16 +60,11 @@
       view.next.textContent = last ? tour.onward?.label || "Done" : "Next";
       view.skip.hidden = last && !tour.onward;
       target(stop)?.scrollIntoView({ block: "center", behavior: calm() ? "auto" : "smooth" });
-      grows.disconnect();
-      if (target(stop)) grows.observe(target(stop));
-      settle();
       view.title.focus({ preventScroll: true });
     };
     const close = () => {
       remember();
-      grows.disconnect();
-      removeEventListener("resize", settle);
-      removeEventListener("scroll", settle, true);
+      cancelAnimationFrame(frame);
       document.removeEventListener("keydown", keys, true);
       view.root.remove();
       open = null;
@@ -87,11 +87,10 @@
     view.skip.addEventListener("click", close);
     view.back.addEventListener("click", () => at && show(at - 1));
     view.next.addEventListener("click", forward);
-    addEventListener("resize", settle);
-    addEventListener("scroll", settle, true);
     document.addEventListener("keydown", keys, true);
     open = { close };
     show(0);
+    follow();
   }
 
   let card = null;
