@@ -12,6 +12,7 @@ setup(
     package_data={
         "rlkv.examples": [
             "*.json",
+            "*.json.gz",
             "models/*/*",
             "masks/*/*",
             "stories/*",

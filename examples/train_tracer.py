@@ -4,8 +4,8 @@
 
 A Llama of 4 layers, 16 query heads over 8 KV heads of size 16 (32 gates), tied embeddings. It
 learns variable tracing (see `rlkv/tasks/tracing.py`) by next-token prediction on the worked
-chain and the answer: short problems first, then the full range. Takes about a quarter of an
-hour on two CPU cores; the same seed gives a model of the same figures.
+chain and the answer: short problems first, then the full range. Takes about ten minutes
+on two idle CPU cores; the same seed gives a model of the same figures.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """154 tokens: facts (`c=7`), names, digits, operators and the chat's markers."""
+    """155 tokens: facts (`c=7`), names, digits, operators and the chat's markers."""
     facts = [f"{name}={digit}" for name in NAMES for digit in range(10)]
     words = [PAD, UNK, USER, ASSISTANT, END, THINK, THINK_END, *":-+=;?", *NAMES, *"0123456789"]
     vocab = {word: i for i, word in enumerate([*words, *facts])}

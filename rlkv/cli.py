@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from rlkv import __version__
 from rlkv.commands import bench, chat, diagnose, evaluate, heads, jobs, masks, sweep, train
 from rlkv.commands.common import Result
+from rlkv.environment import prepare_environment
 from rlkv.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     options = parser().parse_args(arguments)
+    prepare_environment()
     try:
         result: Result = options.run(options)
     except UserError as error:

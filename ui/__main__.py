@@ -102,7 +102,7 @@ def prepare(folder: Path) -> None:
     os.environ[VARIABLE] = str(folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     space.prepare_home(folder)
-    from rlkv.worker import prepare_environment  # noqa: PLC0415
+    from rlkv.environment import prepare_environment  # noqa: PLC0415
 
     prepare_environment()
     os.environ.setdefault("GRADIO_TEMP_DIR", str(folder / "tmp"))

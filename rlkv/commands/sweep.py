@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         default=[],
         help="learned mask: folder, .zip, .tsv or Hub repo; may be repeated",
     )
-    parser.add_argument("--out", type=Path, help="folder for points, samples and curves")
+    parser.add_argument("--out", type=Path, help="folder for points, answers and curves")
     parser.add_argument("--resume", metavar="ID", help="go on with this stopped job")
     for name, field in EvalConfig.model_fields.items():
         if name == "masks":
@@ -79,9 +79,11 @@ def _told(options: argparse.Namespace, done: Any) -> Result:
     if job.state != "done":
         say(f"Go on with: python -m rlkv sweep --resume {job.id}")
     if options.out:
+        from rlkv.evaluation.answers import FILE, write_answers
         from rlkv.evaluation.export import write
 
         write(options.out, done.results, done.samples, job.params, job.versions)
+        write_answers(options.out / FILE, done.problems, done.cells, done.samples)
         say(f"Written to {options.out}")
     points = {
         one.key: {f"{point.sparsity:g}": point.accuracy for point in one.points}

@@ -21,6 +21,10 @@ POINTS = "points.csv"
 SAMPLES = "samples.csv"
 RECORD = "evaluation.json"
 PAGE = "curves.html"
+COLUMNS = (
+    "cell", "problem", "draw", "verdict", "stop", "tokens", "length", "kv_bytes", "text",
+)  # fmt: skip
+"""Of an answer, in the files that have them."""
 
 
 class SampleLike(MarkLike, Protocol):
@@ -44,10 +48,7 @@ def points_csv(results: Results) -> str:
 
 def samples_csv(samples: Iterable[SampleLike]) -> str:
     """One row an answer, its text included."""
-    names = (
-        "cell", "problem", "draw", "verdict", "stop", "tokens", "length", "kv_bytes", "text",
-    )  # fmt: skip
-    return _csv([{name: _inert(getattr(one, name)) for name in names} for one in samples])
+    return _csv([{name: _inert(getattr(one, name)) for name in COLUMNS} for one in samples])
 
 
 def record(results: Results, config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:

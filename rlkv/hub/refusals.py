@@ -42,7 +42,7 @@ def explained(what: str, token: str | None = None) -> Iterator[None]:
     except Exception as raised:
         error = _cause(raised)
         if not isinstance(error, HfHubHTTPError):
-            if not _is_of_network(error):
+            if not is_of_network(error):
                 raise
             raise UserError(
                 f"{what}: the Hub does not answer ({type(error).__name__}). Check the network, "
@@ -60,8 +60,8 @@ def _cause(raised: Exception) -> Exception:
     return cause if isinstance(raised, RuntimeError) and isinstance(cause, Exception) else raised
 
 
-def _is_of_network(error: Exception) -> bool:
-    """The HTTP client's errors are OSErrors in some versions only."""
+def is_of_network(error: Exception) -> bool:
+    """Whether the Hub was not reached: only in some versions are the client's errors OSErrors."""
     return isinstance(error, OSError | HfHubHTTPError.__mro__[1])
 
 

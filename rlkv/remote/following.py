@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from rlkv.errors import UserError
 from rlkv.files import write_whole
+from rlkv.hub.names import split_revision
 from rlkv.masks import HeadMask
-from rlkv.remote.hub_job import NOTE, HubJob, connect, submitted
+from rlkv.remote.hub_job import NOTE, HubJob, connect, submitted, told
 from rlkv.remote.lines import Joiner, Message, gates_of, mask_of
 from rlkv.training.config import TrainConfig
-from rlkv.training.observer import Observer
+from rlkv.training.observer import STOPPED_IN, Observer
 
 LAST_WORDS = 5
 """Lines of ordinary output that a failure is told with."""
@@ -46,7 +47,8 @@ def train_on_hub(config: TrainConfig, folder: Path, observer: Observer) -> HeadM
     observer.event(f"{'Submitted as' if new else 'Following'} Hugging Face Job {job.url}")
     follower = _Follower(config, folder, observer, str(api.token))
     stopped = follower.follow(job)
-    (folder / NOTE).unlink()  # it has ended: a resume begins a new one
+    (folder / NOTE).unlink()  # it has ended: a resume begins a new one,
+    (folder / TOLD).unlink(missing_ok=True)  # whose messages are numbered from 1 again
     if stopped:
         return follower.newest()
     if follower.mask is not None:
@@ -95,11 +97,15 @@ class _Follower:
     def _read_again(self, job: HubJob) -> None:
         """The end of a log may arrive after the end of its job."""
         joiner = Joiner()
-        for line in job.lines(follow=False):
-            self._hear(joiner, line)
+        with told():
+            for line in job.lines(follow=False):
+                self._hear(joiner, line)
 
     def _hear(self, joiner: Joiner, line: str) -> None:
-        message = joiner.add(line)
+        try:
+            message = joiner.add(line)
+        except ValueError:  # the log has lost a line of it: the next message is whole again
+            return
         if message is not None:
             self._tell(message)
         elif line.strip() and not line.startswith("@rlkv"):
@@ -131,13 +137,15 @@ class _Follower:
         """The mask of the newest gates; of all heads, with 0 steps done, before the first."""
         gates = np.ones((1, 1), np.float32) if self._gates is None else self._gates
         sink, recent = self.config.window
-        name = self.config.model.rstrip("/").rsplit("/", 1)[-1]
+        model, asked = split_revision(self.config.model)
+        name = model.rstrip("/").rsplit("/", 1)[-1]
+        left = "elimination" if self.config.elimination else "measuring"
         return HeadMask.from_scores(
             gates,
             sink=sink,
             recent=recent,
-            model=self.config.model,
-            revision=self._revision,
+            model=model,
+            revision=self._revision or asked or "",
             name=f"{name} {self.config.task} seed {self.config.seed} "
             f"({self._step} of {self.config.steps} steps)",
             info={
@@ -145,6 +153,7 @@ class _Follower:
                 "seed": self.config.seed,
                 "steps_done": self._step,
                 "recipe": self.config.model_dump(),
+                **({STOPPED_IN: left} if self._step == self.config.steps else {}),
                 **self._notes,
             },
         )

@@ -15,6 +15,7 @@ from rlkv.errors import UserError
 from rlkv.files import write_whole
 from rlkv.hub import require_reachable
 from rlkv.hub.names import is_on_hub
+from rlkv.hub.refusals import is_of_network
 from rlkv.models import EMBEDDED
 from rlkv.remote.inside import CONFIG, KEPT
 from rlkv.remote.source import archive
@@ -141,6 +142,11 @@ def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
             f"A Hugging Face Job can't see '{config.model}' on this machine: choose a model by "
             f"its Hub id, or '{EMBEDDED}'."
         )
+    if config.task == "mbpp" or config.task.startswith("jsonl:"):
+        raise UserError(
+            f"A Hugging Face Job can't do the task '{config.task}': it does not see this machine's "
+            "files, and runs no programs that a model wrote. Choose another task."
+        )
     repo = f"{namespace}/{REPOSITORY}"
     file, data = archive()
     api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
@@ -156,6 +162,7 @@ def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
             KEPT: f"{repo}#{name}",
             "RLKV_SOURCE": f"{repo}#{file}",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # they end no lines, and would cut into ours
+            "HF_HUB_DISABLE_TELEMETRY": "1",
         },
         secrets={"HF_TOKEN": api.token},
         flavor=config.flavor,
@@ -168,7 +175,7 @@ def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turns the Hub's refusals into one line."""
+    """Turns the Hub's refusals, and its silence, into one line."""
     try:
         yield
     except HfHubHTTPError as error:
@@ -183,3 +190,10 @@ def told() -> Iterator[None]:
         said = words[0] if words else f"status {status}"
         hint = hints.get(status, "try again later")
         raise UserError(f"Hugging Face refused: {said} ({hint}).") from error
+    except Exception as error:
+        if not is_of_network(error):
+            raise
+        raise UserError(
+            f"The Hub does not answer ({type(error).__name__}). A job that runs there goes on and "
+            "is paid for: press Resume to follow it again, then Stop to end it."
+        ) from error

@@ -18,7 +18,7 @@ from types import TracebackType
 from huggingface_hub import HfApi, snapshot_download
 
 from rlkv.errors import UserError
-from rlkv.training import checkpoint, removed_heads
+from rlkv.training import checkpoint, removed_heads, rows
 
 EVERY_S = 300.0
 """Between two copies: each is a commit, and the Hub allows only so many an hour."""
@@ -134,7 +134,7 @@ class Keeper:
 
 def take(folder: Path, to: Path) -> None:
     """Copies what is worth keeping of a job's folder, whole, while the job writes there."""
-    for name in (POOL, removed_heads.FILE):
+    for name in (POOL, removed_heads.FILE, rows.FILE):
         if (folder / name).is_file():
             shutil.copy2(folder / name, to)
     while newest := checkpoint.latest(folder):

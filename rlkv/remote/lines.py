@@ -53,7 +53,8 @@ class Joiner:
         self._pieces.append(piece)
         if len(self._pieces) < int(parts):
             return None
-        message: Message = json.loads("".join(self._pieces))
+        whole, self._pieces = "".join(self._pieces), []
+        message: Message = json.loads(whole)
         return message
 
 

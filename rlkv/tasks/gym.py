@@ -20,24 +20,24 @@ from rlkv.tasks.base import Problem, Split
 from rlkv.tasks.maths import is_number, same_maths
 from rlkv.tasks.splits import split_of
 
-SELECTION = {
-    "chain_sum": "sums and differences of several numbers",
-    "basic_arithmetic": "arithmetic with brackets",
-    "gsm_symbolic": "word problems in the manner of GSM8K",
-    "simple_equations": "linear equations in one unknown",
-    "leg_counting": "how many legs so many animals have",
-    "base_conversion": "numbers from one base to another",
-    "letter_counting": "how often a letter occurs",
-    "number_sorting": "sorting numbers",
-    "word_sorting": "sorting words",
-    "word_sequence_reversal": "a list of words backwards",
-    "spell_backward": "a word backwards",
-    "family_relationships": "who is whose aunt",
-    "knights_knaves": "who always lies and who never does",
-    "syllogism": "whether a conclusion follows",
-    "needle_haystack": "one fact among many",
-    "path_star": "the one way through a star of paths",
-}
+SELECTION = (
+    "chain_sum",
+    "basic_arithmetic",
+    "gsm_symbolic",
+    "simple_equations",
+    "leg_counting",
+    "base_conversion",
+    "letter_counting",
+    "number_sorting",
+    "word_sorting",
+    "word_sequence_reversal",
+    "spell_backward",
+    "family_relationships",
+    "knights_knaves",
+    "syllogism",
+    "needle_haystack",
+    "path_star",
+)
 """Those that come with an exact verifier, short answers and a chain of thought worth having."""
 
 EVALUATES = {
@@ -89,7 +89,7 @@ class Gym:
             elif (missed := missed + 1) == ATTEMPTS:
                 raise UserError(
                     f"'{self.name}' has no exact verifier or too few different problems: choose "
-                    f"another, such as gym:{next(iter(SELECTION))}."
+                    f"another, such as gym:{SELECTION[0]}."
                 )
         return found
 
@@ -144,17 +144,17 @@ def require_dataset(name: str) -> None:
     if name in EVALUATES:
         raise UserError(
             f"'gym:{name}' is not offered: its verifier runs the model's answer as code. Choose "
-            f"another, such as gym:{next(iter(SELECTION))}."
+            f"another, such as gym:{SELECTION[0]}."
         )
     if name in UNSTEADY:
         raise UserError(
             f"'gym:{name}' is not offered: the same seed does not give the same problems. Choose "
-            f"another, such as gym:{next(iter(SELECTION))}."
+            f"another, such as gym:{SELECTION[0]}."
         )
     from reasoning_gym.factory import DATASETS
 
     if name not in DATASETS:
-        close = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.4) or list(SELECTION)[:3]
+        close = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.4) or SELECTION[:3]
         names = " or ".join(f"gym:{match}" for match in close)
         raise UserError(f"reasoning-gym has no data set '{name}'. Did you mean {names}?")
 

@@ -79,7 +79,10 @@ def same_value(given: Any, right: Any, check: dict[str, Any]) -> bool:
         return bool(given == right)
     if isinstance(given, str) or not isinstance(given, int | float):
         return False
-    return math.isclose(given, right, **close)
+    try:
+        return math.isclose(given, right, **close)
+    except OverflowError:  # an int beyond any float
+        return False
 
 
 def program(completion: str, function: str) -> str | None:

@@ -210,7 +210,7 @@ def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
     """TRL's settings for a job: one optimiser step per rollout, token-mean loss, no KL."""
     batch = rows_here(config)
     rows = rows_together(config)
-    return GRPOConfig(
+    made = GRPOConfig(
         output_dir=str(folder),
         max_steps=config.steps,
         per_device_train_batch_size=rows,
@@ -242,6 +242,11 @@ def grpo_config(config: TrainConfig, folder: Path, device: str) -> GRPOConfig:
         report_to="none",
         disable_tqdm=True,
     )
+    if made.n_gpu > 1:
+        # A process works on one GPU. The Trainer would spread over all that it sees, which TRL
+        # refuses; several GPUs are several processes (`TrainConfig.processes`).
+        made._n_gpu = 1
+    return made
 
 
 def dataset_rows(problems: list[Any]) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """`python -m rlkv.training.launcher N MODULE ...`: runs a module as N ranks on this machine.
 
-torch's launcher without its report: a rank has said by itself what went wrong. The exit code is
-that of the rank that failed first. Where memory ran out and fewer rows may do, all are started
-again.
+torch's launcher without its report: a rank has said by itself what went wrong. It ends as the
+rank that failed first did; where that one was killed, with 128 and the signal's number, or by
+SIGKILL for a job, which is then taken up again. Where memory ran out and fewer rows may do, all
+are started again.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 
 from torch.distributed import run
@@ -30,7 +32,10 @@ def main(arguments: list[str]) -> int:
         if first.exitcode == AGAIN and RESTARTS in os.environ:
             # In this process's place, so that whoever watches it keeps watching.
             os.execv(sys.executable, [sys.executable, "-m", "rlkv.training.launcher", *arguments])
-        return abs(first.exitcode)
+        if first.exitcode < 0 and RESTARTS in os.environ:
+            # Killed, not failed: the end must look so, or nobody takes the job up again.
+            os.kill(os.getpid(), signal.SIGKILL)
+        return first.exitcode if first.exitcode >= 0 else 128 - first.exitcode
     except SignalException as error:
         return 128 + int(error.sigval)
     return 0

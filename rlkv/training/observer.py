@@ -8,6 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+STOPPED_IN = "stopped_in"
+"""In a mask's info: the phase after the training in which its job was stopped."""
+
 
 class Observer(Protocol):
     """Whoever wants to know how a job goes, and may stop it."""

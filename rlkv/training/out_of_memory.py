@@ -126,6 +126,6 @@ def _fewer(tried: list[Rows], config: TrainConfig) -> Rows:
     numbers = ", ".join(str(rows) for rows in tried)
     raise UserError(
         f"Out of memory with {numbers} rows at once; {gigabytes(available(device))} is free: "
-        "set Rows at once lower, choose a shorter answer or a smaller model, or close other "
-        "programs, and press Resume."
+        "close other programs and press Resume, or start a new job with fewer Rows at once, a "
+        "shorter answer or a smaller model."
     )

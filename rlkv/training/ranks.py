@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WAIT = timedelta(days=7)
 """How long ranks wait for each other: rank 0 samples the problems while the others wait."""
+MAIN_FIRST_S = 10.0
+"""How long a rank leaves it to rank 0 to end first: the first exit code is the launcher's."""
 WATCH_S = 0.5
 """How often a rank looks whether its launcher lives."""
 
@@ -156,6 +158,7 @@ def follow() -> int:
         values, folder = from_main(_sent_by_main)  # see `lead`
         train_within_memory(make_config(values), Path(folder), observer)
     except MainFailed:
+        observer.wait(MAIN_FIRST_S)
         return 1
     return 0
 
@@ -173,6 +176,10 @@ class SilentObserver:
     def stop(self) -> None:
         """To be asked for the end by a signal; the ranks then end together."""
         self._stop.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until asked for the end, but no longer."""
+        self._stop.wait(seconds)
 
     def event(self, text: str) -> None:
         """Rank 0 says it."""

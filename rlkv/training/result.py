@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rlkv.errors import UserError
 from rlkv.evaluation.accuracy import ROWS_AT_ONCE, accuracy
 from rlkv.explore.stopping import Stopped
 from rlkv.hub.names import split_revision
@@ -78,10 +79,14 @@ def measured(
 ) -> HeadMask:
     """The mask with its accuracy next to the full model's, on problems never trained on.
 
-    Without, and the observer is told so, if it is stopped or not even one answer fits into memory:
-    what was learned is not lost for a figure.
+    Without, and the observer is told so, if there are no such problems, it is stopped, or not even
+    one answer fits into memory: what was learned is not lost for a figure.
     """
-    problems = task.problems(config.eval_problems, seed=config.seed, split="test")
+    try:
+        problems = task.problems(config.eval_problems, seed=config.seed, split="test")
+    except UserError as error:
+        observer.event(f"The mask is kept, without its accuracy: {error}")
+        return mask
 
     def value(one: HeadMask, rows: int) -> float:
         return accuracy(

@@ -29,7 +29,7 @@ from rlkv.training.elimination import Text, eliminate
 from rlkv.training.grpo import GateTrainer, dataset_rows, make_trainer
 from rlkv.training.hard_check import HardCheck
 from rlkv.training.launching import check_batch
-from rlkv.training.observer import Observer
+from rlkv.training.observer import STOPPED_IN, Observer
 from rlkv.training.removed_heads import RemovedHeads
 from rlkv.training.reporting import Reporter
 from rlkv.training.result import as_mask, measured
@@ -97,6 +97,8 @@ class Job:
             if wanted and not self.observer.should_stop():
                 notes["gates"] = [[round(float(x), 6) for x in row] for row in scores]
                 scores = self.eliminate(gates, pool)
+            if wanted and self.observer.should_stop():
+                notes[STOPPED_IN] = "elimination"
         finally:
             gates_module.detach(self.model)
         mask = as_mask(self.model, scores, config, steps, notes)

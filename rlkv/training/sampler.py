@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache
 
@@ -48,8 +50,10 @@ class Sampler:
         return scored.keep_best(count)
 
     def target_mask(self) -> HeadMask:
-        """The mask at the sparsity that the training aims for."""
-        return self.mask(kept_count(self.gates.values.numel(), self.config.target_sparsity))
+        """The mask at the sparsity that the training aims for, with the window to deploy."""
+        sink, recent = self.config.window
+        aimed = self.mask(kept_count(self.gates.values.numel(), self.config.target_sparsity))
+        return replace(aimed, sink=sink, recent=recent)
 
     def _run(self, prompts: list[list[int]], how: Draw, mask: HeadMask | None) -> list[Rollout]:
         def new_cache() -> Cache:

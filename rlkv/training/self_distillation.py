@@ -172,6 +172,7 @@ def stratified(solutions: Sequence[Solution], size: int, strata: str, seed: int)
         below = upto
     taken = set(map(id, chosen))
     chosen += [s for s in shuffled if id(s) not in taken][: size - len(chosen)]
+    rng.shuffle(chosen)  # whoever looks at the first of them looks at all lengths
     return chosen
 
 

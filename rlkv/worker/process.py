@@ -14,13 +14,13 @@ import signal
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from rlkv.environment import prepare_environment
 from rlkv.errors import UserError
 from rlkv.training import ranks
 from rlkv.worker import evaluating, training
@@ -31,7 +31,7 @@ from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.jobs import Job, Jobs
 from storage.masks import Masks
-from storage.samples import SampleRow, Samples
+from storage.samples import CellRow, ProblemRow, SampleRow, Samples
 
 if TYPE_CHECKING:
     from rlkv.evaluation.config import EvalConfig
@@ -132,18 +132,6 @@ def _spread_out(db: Database, job: Job) -> None:
         Jobs(db).finish(job.id, "failed", str(error), exit_code=2)
 
 
-def prepare_environment() -> None:
-    """To be called before torch is imported: no telemetry, no spinning threads, less noise."""
-    # Threads that wait by spinning take the cores away from the chat beside the training: with
-    # two such processes on two cores a step took 5 to 20 s instead of 1.8 s (docs/results.md).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if os.environ.get("RLKV_OFFLINE") == "1":
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 if the job came to an end of its own or was stopped, 1 or 2 if it failed."""
     parser = argparse.ArgumentParser(prog="python -m rlkv.worker", description="Run one job.")
@@ -179,7 +167,6 @@ def run_here(
     """
     from rlkv.masks import HeadMask
 
-    prepare_environment()
     db = open_database()
     try:
         row = training.create(config, db, claimed_by=os.getpid(), cloned_from=cloned_from)
@@ -196,12 +183,13 @@ class Evaluated:
 
     job: Job
     results: Results
+    problems: Sequence[ProblemRow]
+    cells: Sequence[CellRow]
     samples: Sequence[SampleRow]
 
 
 def evaluate_here(config: EvalConfig, say: Say) -> Evaluated:
     """As `run_here`, for an evaluation."""
-    prepare_environment()
     db = open_database()
     try:
         row = evaluating.create_evaluation(config, db, claimed_by=os.getpid())
@@ -216,7 +204,6 @@ def resume_here(job_id: str, say: Say) -> Evaluated:
     Raises:
         UserError: if there is no such evaluation, it is done, or another process has it.
     """
-    prepare_environment()
     db = open_database()
     try:
         jobs = Jobs(db)
@@ -232,4 +219,5 @@ def resume_here(job_id: str, say: Say) -> Evaluated:
 
 def _evaluated(db: Database, job: Job) -> Evaluated:
     found = evaluating.results_of(db, job)
-    return Evaluated(job, found, Samples(db).all(job.id))
+    told = Samples(db)
+    return Evaluated(job, found, told.problems(job.id), told.cells(job.id), told.all(job.id))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlkv import __version__
 from rlkv.known_models import require_able
 from rlkv.reporting import Report, require_tracker
+from rlkv.training.observer import STOPPED_IN
 from rlkv.worker.ending import Ending
 from rlkv.worker.watch import Say, Watch
 from storage.database import Database
@@ -63,6 +64,10 @@ def train_job(db: Database, job: Job, folder: Path, observer: JobObserver) -> En
         UserError: as the training does.
     """
     mask = _train(job, folder, observer, db.folder / "samples")
+    if STOPPED_IN in mask.info:
+        return Ending(
+            "cancelled", f"Stopped in {mask.info[STOPPED_IN]}; mask kept", mask.to_record()
+        )
     if mask.info["steps_done"] == job.total_steps:
         return Ending("done", _summary(mask), mask.to_record())
     if mask.info["steps_done"] > 0:

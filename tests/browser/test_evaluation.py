@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -173,9 +174,15 @@ def test_before_anything_ran_there_are_recorded_curves(page: Page) -> None:
     expect(page.locator("#accuracy .curve")).to_have_count(9)
     expect(page.locator("#points tbody tr")).to_have_count(14)
     expect(page.locator("[data-figure=near-lossless]")).to_contain_text("60 %")
-    expect(page.locator("#reading")).to_be_hidden()
-    page.locator("#get-answers").click()
-    expect(page.locator(".toast-body")).to_contain_text("are not stored")
+    page.locator("#answers [data-problem]").nth(3).click()
+    expect(page.locator("#pair section")).to_have_count(2)
+    expect(page.locator("#pair")).to_contain_text("Problem 4")
+    page.locator("#filter label", has_text="Only A right").click()
+    expect(page.locator("#answers .count")).to_contain_text(re.compile(r"^\d+ of 200 problems"))
+    with page.expect_download() as taken:
+        page.locator("#get-answers").click()
+    with Path(taken.value.path()).open(newline="") as file:
+        assert sum(1 for _ in csv.DictReader(file)) == 29_200
     with page.expect_download() as taken:
         page.locator("#get-record").click()
     assert "recorded" in taken.value.suggested_filename

@@ -165,6 +165,20 @@ def test_out_of_memory_on_one_rank_starts_all_again_with_fewer_rows(db: Database
     assert [step for step, _ in Metrics(db).series(job.id)["reward"]] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("restarts", "code"), [("1", -9), ("", 137)])
+def test_a_killed_rank_ends_the_launcher_as_killed_where_a_job_is_taken_up_again(
+    tmp_path: Path, restarts: str, code: int
+) -> None:
+    command = [sys.executable, "-m", "rlkv.training.launcher", "2", "tests.processes.sleeping_rank"]
+    environment = {**os.environ, **({"RLKV_RESTARTS": restarts} if restarts else {})}
+    with subprocess.Popen([*command, str(tmp_path)], cwd=ROOT, env=environment) as launcher:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "0.pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(int((tmp_path / "0.pid").read_text()), signal.SIGKILL)
+        assert launcher.wait(timeout=60) == code
+
+
 def test_ranks_that_hear_nothing_end_with_their_launcher(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rlkv.training.launcher", "2", "tests.processes.sleeping_rank"]
     launcher = subprocess.Popen([*command, str(tmp_path)], cwd=ROOT)

@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from rlkv.cli import main, parser
 from rlkv.commands.describing import leaves
+from rlkv.evaluation.answers import read_answers
 from rlkv.masks import HeadMask
 from rlkv.training.config import TrainConfig
 from rlkv.worker import create_evaluation
 from storage.database import open_database
 from storage.jobs import Jobs
+from storage.launching import ROOT
 from tests.rlkv.evaluation.stage import small
 
 PROMPT = "c=7; b=6; e:c-b; k:c-e; ?k"
@@ -217,6 +220,28 @@ def test_jobs_wait_stop_and_refuse_by_one_line(
     db.close()
 
 
+def test_libraries_hear_of_no_telemetry_and_no_network_before_they_are_imported() -> None:
+    """They read it once. Tests set it from outside, so this one looks from a process without."""
+    code = """
+import rlkv.worker
+
+def run_here(*args, **options):
+    from huggingface_hub import constants
+    print(constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_OFFLINE)
+    raise SystemExit(0)
+
+rlkv.worker.run_here = run_here
+from rlkv.cli import main
+main(["train", "--steps", "1", "--out", "unused"])
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, "RLKV_OFFLINE": "1"}, cwd=ROOT,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", "True"]
+
+
 def test_sweep_writes_its_curves_and_goes_on_where_it_stopped(
     capsys: pytest.CaptureFixture[str], mask_folder: str, tmp_path: Path
 ) -> None:
@@ -229,8 +254,10 @@ def test_sweep_writes_its_curves_and_goes_on_where_it_stopped(
     assert result["accuracy"]["streaming"] == {"1": 0.0}
     assert set(result["accuracy"]["learned-0"]) == {"0.5", "0.9"}
     assert {path.name for path in out.iterdir()} == {
-        "points.csv", "samples.csv", "evaluation.json", "curves.html",
+        "points.csv", "samples.csv", "evaluation.json", "curves.html", "answers.json.gz",
     }  # fmt: skip
+    kept = read_answers(out / "answers.json.gz")
+    assert (len(kept.problems), len(kept.cells), len(kept.samples)) == (4, 4, 16)
     assert len((out / "points.csv").read_text().splitlines()) == 1 + 4
     assert main(["sweep", "--resume", result["job"]]) == 2
     assert "is done" in capsys.readouterr().err

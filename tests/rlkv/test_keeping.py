@@ -97,7 +97,7 @@ def test_what_is_kept_is_whole_though_the_trainer_removes_it_meanwhile(
     monkeypatch.setattr(shutil, "copytree", slow)
     keeping.take(folder, to)
     assert {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()} == {
-        "pool.json", "checkpoint-3/gates", "checkpoint-3/complete",
+        "pool.json", "rows.json", "checkpoint-3/gates", "checkpoint-3/complete",
     }  # fmt: skip
     assert keeping.state(to) == (True, 3, 0)
 
@@ -107,6 +107,7 @@ def made(folder: Path, step: int) -> None:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (folder / "pool.json").write_text("[]")
+    (folder / "rows.json").write_text("{}")
     (path / "gates").write_text("1")
     (path / "complete").touch()
 
@@ -136,7 +137,7 @@ def stopped_and_resumed(db: Database, far: Cloud, tmp_path: Path) -> None:
     assert Jobs(db).get(job.id).state == "cancelled"
     step = kept(far, job)
     names = {name.split("/")[2] for name in far.repos["user/rlkv-jobs"] if job.id in name}
-    assert names == {"pool.json", f"checkpoint-{step}"}  # no older ones
+    assert names == {"pool.json", "rows.json", f"checkpoint-{step}"}  # no older ones
 
     far.before = keeps_at_once()
     Jobs(db).resume(job.id)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from rlkv.errors import UserError
 from rlkv.evaluation.accuracy import accuracy
 from rlkv.masks import HeadMask
+from rlkv.tasks import Problem, Split
+from rlkv.tasks.tracing import Tracing
 from rlkv.training import result
 from rlkv.training.config import make_config
 from rlkv.training.run import train
@@ -103,6 +106,51 @@ def test_a_job_stopped_while_measuring_is_done(
     assert ended.state == "done"
     (kept,) = Masks(db).list(job_id=job.id)
     assert (kept.info["steps_done"], "metrics" in kept.info) == (1, False)
+
+
+def test_without_unseen_problems_the_mask_is_kept_without_its_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a file of few problems, of which none falls to the test."""
+    plain = Tracing.problems
+
+    def few(self: Tracing, n: int, *, seed: int = 0, split: Split = "train") -> list[Problem]:
+        if split == "test":
+            raise UserError("The file has no problem for the test.")
+        return plain(self, n, seed=seed, split=split)
+
+    monkeypatch.setattr(Tracing, "problems", few)
+    log = Log()
+    mask = train(CONFIG, tmp_path, log)
+    assert (mask.info["steps_done"], "metrics" in mask.info) == (1, False)
+    assert log.events[-1] == (
+        "The mask is kept, without its accuracy: The file has no problem for the test."
+    )
+
+
+def test_a_job_stopped_in_elimination_is_stopped_and_goes_on_there(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.model_copy(update={"elimination": True, "eval_problems": 0})
+    job = create(config, db, claimed_by=os.getpid())
+    phase = JobObserver.phase
+
+    def pressed(self: JobObserver, name: str, done: int, total: int) -> None:
+        if name == "elimination" and done == 3:
+            Jobs(db).request_stop(job.id)
+        phase(self, name, done, total)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobObserver, "phase", pressed)
+        ended = run_job(db, job)
+    assert (ended.state, ended.message) == ("cancelled", "Stopped in elimination; mask kept")
+    Jobs(db).resume(job.id)
+    done = run_job(db, Jobs(db).start(job.id))
+    assert done.state == "done"
+    whole, _ = sorted(Masks(db).list(job_id=job.id), key=lambda mask: "stopped_in" in mask.info)
+    unbroken = run_job(db, create(config, db, claimed_by=os.getpid()))
+    (same,) = Masks(db).list(job_id=unbroken.id)
+    assert whole.scores == same.scores
 
 
 def test_a_defect_while_measuring_is_not_hidden(

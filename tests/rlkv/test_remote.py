@@ -18,6 +18,7 @@ from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.remote.following import _Follower
+from rlkv.remote.hub_job import told
 from rlkv.remote.inside import model_told
 from rlkv.remote.lines import Joiner, LineObserver, cut, gates_of, mask_of
 from rlkv.remote.source import archive
@@ -139,6 +140,41 @@ def test_a_stopped_job_has_the_window_to_deploy_and_what_masks_note_of_a_model(
     assert mask.info == here.info
 
 
+def test_a_stopped_job_of_a_pinned_model_leaves_a_mask_of_that_model(tmp_path: Path) -> None:
+    config = make_config({**REMOTE, "model": "org/name@v2", "elimination": True})
+    follower = _Follower(config, tmp_path, Log(), TOKEN)
+    joiner, gates = Joiner(), np.ones((4, 8), np.float32)
+    LineObserver(lambda line: follower._hear(joiner, line)).step(2, {"reward": 0.5}, gates)
+    mask = follower.newest()
+    assert (mask.model, mask.revision) == ("org/name", "v2")
+    assert mask.name.startswith("name ")
+    assert mask.info["stopped_in"] == "elimination"  # all steps are done
+
+
+def test_a_line_that_the_log_lost_costs_its_message_and_no_more(tmp_path: Path) -> None:
+    log = Log()
+    follower = _Follower(make_config(REMOTE), tmp_path, log, TOKEN)
+    lines: list[str] = []
+    job = LineObserver(lines.append)
+    job.event("first " + "x" * 9000)
+    job.event("second " + "y" * 9000)
+    job.event("third")
+    joiner = Joiner()
+    for number, line in enumerate(lines):
+        if number not in (1, 3):  # in the middle of the first, the beginning of the second
+            follower._hear(joiner, line)
+    assert log.events[-1] == "third"
+    assert not any(event.startswith("second") for event in log.events)
+
+
+def test_without_a_network_it_is_said_that_a_job_goes_on() -> None:
+    words = r"does not answer \(ConnectionError\)\. .* is paid for"
+    with pytest.raises(UserError, match=words), told():
+        raise ConnectionError
+    with pytest.raises(ZeroDivisionError), told():
+        _ = 1 / 0
+
+
 @pytest.mark.parametrize("timeout", ["24", "0h", "-1h", "a day", "24h\n", "1e3s"])
 def test_a_time_limit_has_a_unit(timeout: str) -> None:
     assert make_config({"timeout": "1.5h"}).timeout == "1.5h"
@@ -238,6 +274,8 @@ def test_a_mistake_found_far_away_is_told_here(db: Database, far: Cloud, tmp_pat
         ("", {}, "run `hf auth login`"),
         ("hf_wrong", {}, "Hugging Face refused"),
         (TOKEN, {"model": "my-folder"}, "choose a model by its Hub id"),
+        (TOKEN, {"task": "jsonl:mine.jsonl"}, "does not see this machine's files"),
+        (TOKEN, {"task": "mbpp"}, "Choose another task"),
     ],
 )
 @pytest.mark.slow

@@ -108,6 +108,8 @@ def test_a_pool_is_drawn_evenly_over_lengths() -> None:
     assert counts == {10: 25, 30: 25, 60: 25, 89: 25}
     assert pool == stratified(many, 100, "", seed=1)
     assert pool != stratified(many, 100, "", seed=2)
+    # Elimination and the look at the hard mask take the first of them.
+    assert {len(s.ids) for s in pool[:20]} == {10, 30, 60, 89}
 
 
 def test_strata_of_ones_own_and_what_is_missing() -> None:

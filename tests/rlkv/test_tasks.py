@@ -27,7 +27,7 @@ def test_the_page_lists_what_there_is() -> None:
     page = (ROOT / "docs" / "tasks.md").read_text()
     listed = re.findall(r"^\| `([\w:-]+)` \|", page, re.MULTILINE)
     assert listed == list(TASKS)
-    assert [name.removeprefix("gym:") for name in TASKS if "gym:" in name] == list(SELECTION)
+    assert [name.removeprefix("gym:") for name in TASKS if "gym:" in name] == [*SELECTION]
 
 
 def test_naming_tasks_imports_nothing_heavy() -> None:

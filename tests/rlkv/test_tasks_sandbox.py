@@ -19,7 +19,7 @@ import pytest
 
 from rlkv.errors import UserError
 from rlkv.tasks import get_task, sandbox
-from rlkv.tasks.mbpp import program, read_check, read_problem
+from rlkv.tasks.mbpp import program, read_check, read_problem, same_value
 from rlkv.tasks.sandbox import LAYERS, Limits, run_code
 from tests.rlkv.task_stage import add_row, write_datasets
 
@@ -289,6 +289,10 @@ def test_the_forms_of_tests(test: str, check: tuple[str, str, str]) -> None:
     assert got is not None
     assert (got["function"], got["call"], got["expected"]) == check
     assert ("close" in got) == ("isclose" in test)
+
+
+def test_a_number_beyond_any_float_is_wrong_and_ends_no_training() -> None:
+    assert not same_value(10**400, 2.5, {"close": {"rel_tol": 0.001}})
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from trl import GRPOConfig
 
 from rlkv import gates as gates_module
 from rlkv.errors import UserError
 from rlkv.evaluation.accuracy import accuracy
+from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
 from rlkv.training import checkpoint
 from rlkv.training.config import TrainConfig, make_config
-from rlkv.training.grpo import dataset_rows, make_trainer
+from rlkv.training.grpo import dataset_rows, grpo_config, make_trainer
 from rlkv.training.penalty import penalty_weight
+from rlkv.training.rollout import Rollout
 from rlkv.training.run import train
 from rlkv.training.sampler import Sampler
 from rlkv.training.self_distillation import schedule
@@ -283,6 +286,35 @@ def test_the_mask_may_have_another_window_than_the_training(tmp_path: Path) -> N
     config = make_config({**SMALL, "deployed_sink": 2, "deployed_recent": 9})
     mask = train(config, tmp_path, Log(stop_after=1))
     assert (mask.sink, mask.recent) == (2, 9)
+
+
+def test_the_reward_as_deployed_is_that_of_the_window_to_deploy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[HeadMask] = []
+    plain = Sampler.greedy
+
+    def greedy(self: Sampler, prompts: list[list[int]], mask: HeadMask) -> list[Rollout]:
+        seen.append(mask)
+        return plain(self, prompts, mask)
+
+    monkeypatch.setattr(Sampler, "greedy", greedy)
+    train(make_config({**SMALL, "deployed_sink": 2, "deployed_recent": 9}), tmp_path, Log())
+    assert {(mask.sink, mask.recent) for mask in seen} == {(2, 9)}
+
+
+def test_a_process_works_on_one_gpu_of_several(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The Trainer would spread over all, which TRL refuses."""
+    plain = GRPOConfig.__post_init__
+
+    def four(self: GRPOConfig) -> None:
+        plain(self)
+        self._n_gpu = 4
+
+    monkeypatch.setattr(GRPOConfig, "__post_init__", four)
+    assert grpo_config(make_config(SMALL), tmp_path, "cpu").n_gpu == 1
 
 
 def test_the_paper_preset_is_as_published() -> None:

@@ -8,12 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from rlkv.errors import UserError
 from rlkv.evaluation.export import page, points_csv, record, samples_csv
 from storage.jobs import Job
 from ui.downloads import JobFiles, job_files
 from ui.evaluation.measured import Measured, Table
-from ui.evaluation.recorded import KEY, recorded
+from ui.evaluation.recorded import KEY, recorded, recorded_answers
 from ui.studio import Studio
 
 BUTTONS = {
@@ -53,9 +52,8 @@ def _settings(job: Job | None, found: Measured) -> tuple[dict[str, Any], dict[st
 
 
 def _answers(studio: Studio, job: Job | None, found: Measured) -> tuple[str, str]:
-    if job is None:
-        raise UserError("The answers of the recorded evaluation are not stored: start your own.")
-    return "answers.csv", samples_csv(studio.samples.all(job.id))
+    samples = studio.samples.all(job.id) if job else recorded_answers().all(KEY)
+    return "answers.csv", samples_csv(samples)
 
 
 def _record(studio: Studio, job: Job | None, found: Measured) -> tuple[str, str]:

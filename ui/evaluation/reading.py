@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
+from rlkv.errors import UserError
 from storage.errors import StorageError
-from storage.samples import CellRow
+from storage.samples import CellRow, Samples
 from ui.evaluation import answers
 from ui.evaluation.layout import Page
+from ui.evaluation.recorded import KEY, RecordedAnswers, recorded_answers
 from ui.evaluation.view import choices
 from ui.events import FOLLOWS, QUIET
 from ui.studio import Studio
@@ -56,17 +59,27 @@ def wire_reading(studio: Studio, p: Page) -> None:
 
 def _cells(studio: Studio, job_id: str | None, a: Any, b: Any) -> list[Any]:
     """The panel and both of its cells, as chosen where the job has them."""
-    options = choices([(c.key, c.info) for c in studio.samples.cells(job_id or "")])
+    try:
+        cells = _samples(studio, job_id or "").cells(job_id or "")
+    except UserError as error:
+        logging.getLogger(__name__).warning("No recorded answers: %s", error)
+        cells = []
+    options = choices([(c.key, c.info) for c in cells])
     keys = [key for _, key in options]
     if not options:
         return [gr.update(visible=False), gr.skip(), gr.skip()]
     first = a if a in keys else keys[0]
-    second = b if b in keys else _first_compressed(studio, str(job_id), keys)
+    second = b if b in keys else _first_compressed(keys)
     return [
         gr.update(visible=True),
         gr.update(choices=options, value=first),
         gr.update(choices=options, value=second),
     ]
+
+
+def _samples(studio: Studio, job_id: str) -> Samples | RecordedAnswers:
+    """Where the answers of an evaluation are read."""
+    return recorded_answers() if job_id == KEY else studio.samples
 
 
 def _cell(event: gr.EventData) -> Any:
@@ -76,7 +89,7 @@ def _cell(event: gr.EventData) -> Any:
     return cell if isinstance(cell, str) else gr.skip()
 
 
-def _first_compressed(studio: Studio, job_id: str, keys: Sequence[str]) -> str:
+def _first_compressed(keys: Sequence[str]) -> str:
     """A cell worth reading beside the full cache: the first one near half of the heads."""
     near = sorted(keys[1:], key=lambda key: abs(_sparsity(key) - 0.5))
     return near[0] if near else keys[0]
@@ -100,10 +113,11 @@ def _shown(
 ) -> list[Any]:
     """The list and the open pair."""
     try:
-        problems = studio.samples.problems(job_id)
-        marks = studio.samples.marks(job_id, cells=(a, b))
-        cells = studio.samples.cells(job_id)
-    except StorageError:
+        samples = _samples(studio, job_id)
+        problems = samples.problems(job_id)
+        marks = samples.marks(job_id, cells=(a, b))
+        cells = samples.cells(job_id)
+    except (StorageError, UserError):
         return ["", NOTHING]
     by_place = {one.place: one for one in problems}
     chosen = by_place.get(problem) if problem is not None else None
@@ -111,7 +125,7 @@ def _shown(
     shown = answers.listed(problems, found, a, b, wanted, chosen.place if chosen else None)
     if chosen is None:
         return [shown, NOTHING]
-    rows = [row for row in studio.samples.answers(job_id, chosen.place) if row.cell in (a, b)]
+    rows = [row for row in samples.answers(job_id, chosen.place) if row.cell in (a, b)]
     return [shown, answers.pair(chosen, rows, a, b, _titles(cells))]
 
 

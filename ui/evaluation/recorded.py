@@ -6,12 +6,15 @@ Made by `python -m rlkv sweep` on the shipped mask; docs/results.md has the comm
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
 
 from rlkv.errors import UserError
+from rlkv.evaluation.answers import read_answers
 from rlkv.evaluation.config import make_eval_config
 from rlkv.evaluation.export import read_record
+from storage.samples import CellRow, Mark, ProblemRow, SampleRow
 from ui.components.job_list import state_badge
 from ui.components.tiles import tiles
 from ui.evaluation.measured import Measured
@@ -33,12 +36,52 @@ def recorded() -> Measured | None:
         return None
 
 
+class RecordedAnswers:
+    """Reads its answers as `storage.samples.Samples` reads those of a job."""
+
+    def __init__(self) -> None:
+        told = read_answers(EXAMPLES / "answers.json.gz")
+        self._problems = [ProblemRow(i, *one) for i, one in enumerate(told.problems)]
+        self._cells = [CellRow(key, i, info) for i, (key, info) in enumerate(told.cells)]
+        self._samples = [SampleRow(**one) for one in told.samples]
+
+    def problems(self, job_id: str) -> Sequence[ProblemRow]:
+        """In their order."""
+        return self._problems
+
+    def cells(self, job_id: str) -> Sequence[CellRow]:
+        """In their order."""
+        return self._cells
+
+    def marks(self, job_id: str, cells: Sequence[str]) -> Sequence[Mark]:
+        """The answers of some cells."""
+        return [one for one in self._samples if one.cell in cells]
+
+    def answers(self, job_id: str, problem: int) -> Sequence[SampleRow]:
+        """All answers to one problem."""
+        return [one for one in self._samples if one.problem == problem]
+
+    def all(self, job_id: str) -> Sequence[SampleRow]:
+        """All answers."""
+        return self._samples
+
+
+@lru_cache(maxsize=1)
+def recorded_answers() -> RecordedAnswers:
+    """Read when somebody first wants them.
+
+    Raises:
+        UserError: where they are missing or can't be read.
+    """
+    return RecordedAnswers()
+
+
 def top(measured: Measured) -> str:
     """As `view.top`, for what no job has measured here."""
     return (
         f'<div class="live-top" data-job="{KEY}" data-state="recorded"><h2>{_title(measured)}</h2>'
         f'{state_badge("recorded")}<span class="say">Comes with the app: the shipped mask and all '
-        "methods. Its answers are not stored; start your own to read them.</span></div>"
+        "methods.</span></div>"
         f"{tiles(figures(measured))}"
     )
 
