@@ -78,7 +78,8 @@
     };
     const keys = (e) => {
       if (e.key === "Escape") close();
-      else if (!view.card.contains(document.activeElement)) return;
+      // Keys are the page's while it is used; a page that is still being drawn can lose the focus.
+      else if (document.activeElement !== document.body && !view.card.contains(document.activeElement)) return;
       else if (e.key === "ArrowRight") forward();
       else if (e.key === "ArrowLeft" && at) show(at - 1);
       else return;
