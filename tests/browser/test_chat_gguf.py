@@ -11,7 +11,7 @@ from tests.browser.chat import answers, ended, open_chat, shown
 from tests.browser.conftest import Server
 from tests.rlkv.tiny_gguf import write_gguf
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_a_gguf_file_is_picked_and_answers(page: Page, server: Server, tmp_path: Path) -> None:

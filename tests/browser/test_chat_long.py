@@ -12,7 +12,7 @@ from tests.browser.chat import answers, ended, open_chat, read_bytes, shown
 from tests.browser.conftest import Server
 from ui.catalogue import shipped
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONGEST = 24
 """Tokens of the answer: what is looked at is the reading."""
 PATIENCE_MS = 200_000

@@ -17,7 +17,7 @@ from tests.browser.conftest import Watch, watched
 from tests.browser.full_machine import FULL
 from tests.browser.gallery import serve
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WORDS = "stopped: this machine's memory is nearly full"
 
 

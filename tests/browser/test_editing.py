@@ -283,16 +283,16 @@ FORGED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "data"), FORGED)
-def test_forged_events_change_nothing(editor: Page, name: str, data: object) -> None:
+def test_forged_events_change_nothing(editor: Page) -> None:
     click_cell(editor, 1, 1)
     expect(panel(editor, 1, 1)).to_contain_text("compressed")
     before = kept(editor)
-    editor.evaluate(FORGE, [name, data])
-    editor.wait_for_timeout(300)
-    expect(panel(editor, 1, 1)).to_be_visible()
-    expect_kept(editor, 15)
-    assert kept(editor) == before
+    for name, data in FORGED:
+        editor.evaluate(FORGE, [name, data])
+        editor.wait_for_timeout(300)
+        expect(panel(editor, 1, 1)).to_be_visible()
+        expect_kept(editor, 15)
+        assert kept(editor) == before, (name, data)
 
 
 def test_a_forged_stroke_without_edit_changes_nothing(page: Page, key: str) -> None:

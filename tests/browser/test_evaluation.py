@@ -145,6 +145,7 @@ def test_a_running_one_shows_no_unfinished_points(page: Page, db: Database) -> N
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_from_the_page_it_keeps_every_answer(page: Page, db: Database) -> None:
     config = small(methods=["learned", "streaming"], problems=60, rows_at_once=4, seed=11)
     job, samples = create_evaluation(config, db), Samples(db)

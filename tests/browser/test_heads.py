@@ -304,6 +304,7 @@ def test_a_mask_is_compared_with_another(heads: Page, server: Server, mask: Head
     expect(note).to_contain_text("and 1 head differs")
 
 
+@pytest.mark.slow
 def test_seeds_agree_or_there_is_only_one(page: Page, server: Server, mask: HeadMask) -> None:
     db = open_database(server.folder)
     keys = []

@@ -13,7 +13,7 @@ from rlkv.masks import HeadMask
 from tests.browser.conftest import Server, Watch, watched
 from tests.recipes import ROOT, follow
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 class Extended(Server):

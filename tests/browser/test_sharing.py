@@ -27,6 +27,7 @@ TOKEN = "hf_standInTokenThatMustNotShowAnywhere"
 SHIPPED = HeadMask.load(EXAMPLES / "masks" / "tracer")
 
 
+@pytest.mark.slow
 def test_the_shown_program_runs_in_a_fresh_process(page: Page, tmp_path: Path) -> None:
     page.goto("/heads?mask=shipped")
     page.locator("#map [data-head='0.0']").wait_for()

@@ -111,6 +111,7 @@ def test_pressing_start_twice_starts_one_job(
     assert len([job for job in Jobs(db).list() if job.seed == 12]) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_server_does_not_lose_the_job(
     page: Page, server: Server, db: Database, watch: Watch
 ) -> None:

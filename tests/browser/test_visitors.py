@@ -14,7 +14,7 @@ from rlkv.masks import HeadMask
 from tests.browser.chat import QUESTION, SHORT, ask, open_chat
 from tests.browser.conftest import Server, Watch
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LINKS = [
     HeadMask.random(4, 8, sparsity=0.5, seed=seed, model="tracer").to_link() for seed in range(2)
 ]
