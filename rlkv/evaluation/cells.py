@@ -30,6 +30,8 @@ class Ranking:
     scores: NDArray[np.float32]
     tied: tuple[float, ...] = ()
     """Sparsities at which it is not measured: its scores do not decide there."""
+    tied_top: tuple[float, ...] = ()
+    """The same where its top is compressed instead."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,11 @@ def _ranked(config: EvalConfig, rankings: Mapping[str, NDArray[np.float32]]) -> 
     if "learned" in config.methods:
         for number, entry in enumerate(config.masks):
             title = METHODS["learned"].title if len(config.masks) == 1 else entry.name
-            ties = tied(entry, {*config.sparsities, *TOP_SPARSITIES})
-            yield Ranking(f"learned-{number}", title, "learned", entry.mask().scores, ties)
+            yield Ranking(
+                f"learned-{number}", title, "learned", entry.mask().scores,
+                tied=tied(entry, config.sparsities),
+                tied_top=tied(entry, TOP_SPARSITIES, worst_kept=True),
+            )  # fmt: skip
     for key in config.methods:
         if key in rankings:
             yield Ranking(key, METHODS[key].title, key, rankings[key])
@@ -152,7 +157,7 @@ def _random(
 def _inverts(config: EvalConfig, sparsity: float) -> bool:
     """Whether the first mask is measured the wrong way round: only where its scores decide."""
     return "inverse" in config.methods and bool(
-        config.masks and not tied(config.masks[0], [sparsity])
+        config.masks and not tied(config.masks[0], [sparsity], worst_kept=True)
     )
 
 
@@ -173,7 +178,7 @@ def _tops(config: EvalConfig, shape: tuple[int, int], ranked: Sequence[Ranking])
         return
     for sparsity in TOP_SPARSITIES:
         for one in ranked:
-            if sparsity not in one.tied:
+            if sparsity not in one.tied_top:
                 mask = _cut(one.scores, sparsity, config).inverse()
                 series = f"{one.series}-top"
                 key = f"{series}@{sparsity:g}"

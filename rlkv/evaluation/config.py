@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rlkv.errors import UserError
 from rlkv.evaluation.methods import METHODS
+from rlkv.mask_link import MAX_LINK
 from rlkv.masks import HeadMask
 
 SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -27,8 +28,8 @@ class MaskEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(max_length=200)
-    key: str = Field("", max_length=200)
-    """What the app calls it, for a link back."""
+    key: str = Field("", max_length=MAX_LINK)
+    """What the app calls it, for a link back; a mask from a link is called by that link."""
     layers: int = Field(ge=1, le=1024)
     kv_heads: int = Field(ge=1, le=1024)
     scores: str

@@ -28,23 +28,28 @@ class Own:
     """Whether a head is kept that its scores rank below a compressed one."""
 
 
-def decides(scores: NDArray[np.float32], count: int) -> bool:
-    """Whether the scores alone say which the best `count` heads are."""
-    if count in (0, scores.size):
+def decides(scores: NDArray[np.float32], above: int) -> bool:
+    """Whether the scores alone say which heads are the best `above`, and so which are the rest."""
+    if above in (0, scores.size):
         return True
     ordered = np.sort(scores, axis=None)[::-1]
-    return bool(ordered[count - 1] != ordered[count])
+    return bool(ordered[above - 1] != ordered[above])
 
 
-def tied(entry: MaskEntry, sparsities: Iterable[float]) -> tuple[float, ...]:
+def tied(
+    entry: MaskEntry, sparsities: Iterable[float], *, worst_kept: bool = False
+) -> tuple[float, ...]:
     """The sparsities at which a mask's scores do not decide.
 
-    None for masks that were stored without their heads: their evaluations are resumed as begun.
+    With `worst_kept` the ranking is turned round: as many heads are kept, but the last ones, so
+    that its line runs elsewhere among the scores. None for masks that were stored without their heads: their evaluations are resumed as begun.
     """
     if not entry.kept:
         return ()
     scores = entry.mask().scores
-    return tuple(s for s in sparsities if not decides(scores, kept_count(scores.size, s)))
+    counts = ((s, kept_count(scores.size, s)) for s in sparsities)
+    lines = ((s, scores.size - kept if worst_kept else kept) for s, kept in counts)
+    return tuple(s for s, above in lines if not decides(scores, above))
 
 
 def own_heads(entry: MaskEntry, sparsities: Sequence[float]) -> Own | None:
@@ -66,13 +71,24 @@ def own_heads(entry: MaskEntry, sparsities: Sequence[float]) -> Own | None:
 
 def notes(config: EvalConfig) -> Iterator[str]:
     """What people have to know of the chosen masks: points left out, heads measured as they are."""
-    if "learned" not in config.methods:
-        return
-    asked = sorted({*config.sparsities, *(TOP_SPARSITIES if config.top else ())})
+    learned = "learned" in config.methods
     for entry in config.masks:
-        if missing := tied(entry, asked):
-            words = ", ".join(f"{s:.4g}" for s in missing)
-            yield f"The scores of {entry.name} are tied at sparsity {words}: not measured there"
-        if own := own_heads(entry, config.sparsities):
+        if learned and (missing := tied(entry, config.sparsities)):
+            yield f"The scores of {entry.name} are {_left_out(missing)}"
+        if missing := tied(entry, _turned(config, entry), worst_kept=True):
+            yield f"Turned round, the scores of {entry.name} are {_left_out(missing)}"
+        if learned and (own := own_heads(entry, config.sparsities)):
             why = "were chosen by hand" if own.by_hand else "come at no sparsity asked for"
             yield f"The heads of {entry.name} {why}: measured as they are, as a point of their own"
+
+
+def _turned(config: EvalConfig, entry: MaskEntry) -> list[float]:
+    """The sparsities at which a mask's worst heads are kept: Inverse, of the first mask only, and
+    the reasoning-heads experiment."""
+    inverse = "inverse" in config.methods and entry is config.masks[0]
+    top = "learned" in config.methods and config.top
+    return sorted({*(config.sparsities if inverse else ()), *(TOP_SPARSITIES if top else ())})
+
+
+def _left_out(sparsities: Iterable[float]) -> str:
+    return f"tied at sparsity {', '.join(f'{s:.4g}' for s in sparsities)}: not measured there"

@@ -22,6 +22,15 @@ def test_a_mask_travels_whole() -> None:
     assert (back.sink, back.recent) == (LEARNED.sink, LEARNED.recent)
 
 
+def test_a_mask_from_a_link_is_called_by_the_whole_link() -> None:
+    """Of a model with 32 x 32 heads, and with a name of its own in it."""
+    mask = HeadMask.random(32, 32, sparsity=0.5, seed=0, model="org/" + "m" * 60)
+    link = mask.to_link()
+    assert len(link) > 200
+    entry = MaskEntry.of(HeadMask.load(link), link)
+    assert small(masks=[entry]).masks[0].key == link
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -73,8 +73,34 @@ def test_ones_and_zeros_are_measured_at_their_own_sparsity_only() -> None:
         "learned-0@0.5": LINK.kept.tolist(),
         "inverse@0.5": (~LINK.kept).tolist(),
     }
-    (note,) = notes(config)
-    assert "tied at sparsity 0.1, 0.2, 0.3, 0.4, 0.7: not measured there" in note
+    straight, turned = notes(config)
+    assert "Mask from a link are tied at sparsity 0.3, 0.7: not measured there" in straight
+    assert "Turned round" in turned
+    assert "tied at sparsity 0.1, 0.2, 0.3, 0.4, 0.7: not measured there" in turned
+
+
+def test_a_line_from_the_other_end_meets_other_ties() -> None:
+    """24 of 32 heads kept: scores decide between the best 24 and the worst 8, nowhere else."""
+    link = HeadMask.load(LEARNED.at_sparsity(0.25).to_link())
+    assert link.n_kept == 24
+    methods = ["learned", "inverse"]
+    config = of(link, methods=methods, sparsities=[0.25, 0.75], top=True)
+    found = {one.key: one.mask.kept.tolist() for one in plan(config)[1:]}
+    assert found == {
+        "learned-0@0.25": link.kept.tolist(),
+        "inverse@0.75": (~link.kept).tolist(),
+    }
+    straight, turned = notes(config)
+    assert "are tied at sparsity 0.75:" in straight
+    assert "are tied at sparsity 0.1, 0.2, 0.25, 0.3, 0.4:" in turned
+
+
+def test_the_top_is_measured_where_the_worst_heads_are_known() -> None:
+    """The worst 22 are told from the others: what the top experiment keeps at 0.3 of 32 heads."""
+    link = HeadMask.load(LEARNED.keep_best(10).to_link())
+    config = of(link, methods=["learned"], sparsities=[0.3], top=True)
+    tops = {one.key: one.mask.kept.tolist() for one in plan(config) if one.top}
+    assert tops == {"learned-0-top@0.3": (~link.kept).tolist()}
 
 
 def test_a_link_at_a_sparsity_that_nobody_asked_for_is_measured_under_its_name() -> None:
