@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from rlkv.attention import NewTokens, enable
-from rlkv.cache_layer import CompressedLayer, Store
+from rlkv.cache_layer import CompressedLayer, Store, require_left_padding
 from rlkv.clock import Clock, Ring
 from rlkv.errors import UserError
 from rlkv.grouped import ScoreRule, grouped_attention
@@ -84,8 +84,7 @@ class SplitHeadLayer(CompressedLayer):
     ) -> torch.Tensor:
         """Stores the new tokens and attends, `[B, kv_heads, G, T, D]` in and out."""
         length = query.shape[3]
-        if mask is not None and mask.shape[2] == length > 1:
-            raise UserError("A split cache needs plain causal attention, not a mask of one's own.")
+        require_left_padding(mask, length, "A split cache")
         self.clock.tick(self.seen, length, mask)
         both = torch.stack((new.keys, new.values))
         if not self.n_ring:

@@ -7,6 +7,7 @@ from transformers.cache_utils import CacheLayerMixin
 
 from rlkv.attention import NewTokens
 from rlkv.errors import UserError
+from rlkv.padding import Rows
 
 STEP = 8
 """Tokens by which a store grows at least; long ones grow by 1/128 to bound the copying."""
@@ -101,3 +102,22 @@ class CompressedLayer(CountingLayer):
 
     def crop(self, max_length: int) -> None:
         raise UserError("A compressed cache can't be cut back; build a new one for the new text.")
+
+
+def require_left_padding(mask: torch.Tensor | None, length: int, what: str) -> None:
+    """Refuses what a compressed cache can't follow: it counts a row's tokens from the first on.
+
+    Args:
+        mask: as attention gets it, over all tokens seen.
+        length: new tokens a row. A single one is not looked at, so that decoding never waits for
+            the device; masks of generated tokens are as those of the prompt.
+        what: the cache, to begin the sentence with.
+
+    Raises:
+        UserError: for a mask of one's own, and for padding between or behind real tokens, as in the
+            second turn of rows that were padded to one length.
+    """
+    if mask is None or length == 1:
+        return
+    if mask.shape[2] == length or not Rows.of(mask).left_only:
+        raise UserError(f"{what} needs plain causal attention, with padding on the left only.")

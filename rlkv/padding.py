@@ -53,6 +53,8 @@ class Rows:
     """Column of the first real token; K if the row has none yet."""
     whole: bool
     """No padding between real tokens."""
+    left_only: bool
+    """No padding after a real token: neither between them nor behind."""
 
     @classmethod
     def of(cls, mask: torch.Tensor) -> Rows:
@@ -63,8 +65,10 @@ class Rows:
             column = torch.arange(real.shape[1], device=real.device)
             first = torch.where(real, column, real.shape[1]).amin(1)
             last = torch.where(real, column, -1).amax(1)
-            whole = bool((real.sum(1) == (last - first + 1).clamp(min=0)).all())
-            known = cls(first.tolist(), whole)
+            tokens = real.sum(1)
+            whole = bool((tokens == (last - first + 1).clamp(min=0)).all())
+            left_only = bool((tokens == real.shape[1] - first).all())
+            known = cls(first.tolist(), whole, left_only)
             mask._rlkv_rows = known  # type: ignore[attr-defined]
         return known
 

@@ -18,13 +18,12 @@ from rlkv.attention import NewTokens, enable
 from rlkv.baselines.budget import Budget, EqualBytes
 from rlkv.baselines.occupancy import Occupancy, Pass
 from rlkv.cache import SplitHeadLayer
-from rlkv.cache_layer import CompressedLayer, Store
+from rlkv.cache_layer import CompressedLayer, Store, require_left_padding
 from rlkv.clock import Clock
 from rlkv.errors import UserError
 from rlkv.grouped import ScoreRule
 from rlkv.layout import Layer, layout_of
 from rlkv.masks import HeadMask
-from rlkv.padding import Rows
 from rlkv.streaming import StreamingWindow
 
 BLOCK_NUMBERS = 1 << 24
@@ -114,11 +113,7 @@ class DroppingLayer(CompressedLayer):
     ) -> torch.Tensor:
         """Stores the new tokens, attends and evicts, `[B, kv_heads, G, T, D]` in and out."""
         length = query.shape[3]
-        if mask is not None and length > 1 and (mask.shape[2] == length or not Rows.of(mask).whole):
-            raise UserError(
-                "A cache that drops tokens needs plain causal attention, with padding on the left "
-                "only."
-            )
+        require_left_padding(mask, length, "A cache that drops tokens")
         self.clock.tick(self.seen, length, mask)
         step = self.occupancy.advance(self.seen, length, len(query), query.device)
         both = torch.stack((new.keys, new.values))

@@ -147,6 +147,22 @@ def test_a_mask_of_ones_own_is_refused() -> None:
         )
 
 
+@pytest.mark.parametrize("kept", ["half", "all kept", "none kept"])
+def test_padding_after_real_tokens_is_refused(kept: str) -> None:
+    """In a second turn padded to one length it lies in the middle of the conversation."""
+    model = tiny("llama")
+    cache = SplitHeadCache(model, head_mask(kept))
+    first, talk = batch(2, 9), batch(2, 18, [0, 4])
+    model(**first, past_key_values=cache)
+    attention = torch.cat([first["attention_mask"], talk["attention_mask"][:, :9]], 1)
+    with pytest.raises(UserError, match="padding on the left only"):
+        model(talk["input_ids"][:, :9], attention_mask=attention, past_key_values=cache)
+    behind = batch(2, 9)
+    behind["attention_mask"][1, 6:] = 0
+    with pytest.raises(UserError, match="padding on the left only"):
+        model(**behind, past_key_values=SplitHeadCache(model, head_mask(kept)))
+
+
 def test_a_fork_at_a_turn_saves_the_conversation() -> None:
     """Another second message: only that is read, and the answer is that of a fresh start."""
     model, mask = tiny("gpt_oss"), head_mask("half")

@@ -309,7 +309,10 @@ def test_what_cannot_be_served_is_refused(method: str) -> None:
     cache = CACHES[method](model, reference())
     hole = batch(1, 10)
     hole["attention_mask"][0, 4] = 0
-    with pytest.raises(UserError, match="padding on the left"):
-        model(**hole, past_key_values=cache)
+    behind = batch(1, 10)
+    behind["attention_mask"][0, 8:] = 0
+    for wrong in (hole, behind):
+        with pytest.raises(UserError, match="padding on the left"):
+            model(**wrong, past_key_values=cache)
     with pytest.raises(UserError, match="greedy decoding or sampling"):
         cache.reorder_cache(torch.tensor([0]))
