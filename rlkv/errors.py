@@ -1,4 +1,4 @@
-"""The one error that a person is meant to read."""
+"""The one error that a person is meant to read, and what it quotes of others."""
 
 
 class UserError(Exception):
@@ -7,3 +7,8 @@ class UserError(Exception):
     The command line prints it and exits with 2, the app shows it as a message, a job stores
     it as the reason of its failure. Everything else is a defect and is logged with a trace.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.cache_utils import Cache
 
 from rlkv.attention import NewTokens
-from rlkv.errors import UserError
+from rlkv.errors import UserError, first_line
 from rlkv.feeding import feed
 from rlkv.streaming import StreamingWindow
 
@@ -120,8 +120,8 @@ def _examine(config: PreTrainedConfig) -> Layout:
     except Unserved:
         raise
     except Exception as error:  # whatever foreign code raises is a reason to refuse
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
-        message = f"its attention can't be followed ({type(error).__name__}: {reason})"
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        message = f"its attention can't be followed ({reason})"
         raise Unserved(message) from error
     return probe.layout()
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from rlkv.errors import UserError
+from rlkv.errors import UserError, first_line
 from rlkv.headroom import Headroom, gigabytes
 from rlkv.hub import require_reachable
 from rlkv.known_models import KnownModel, known
@@ -167,9 +167,8 @@ def _way_here(ref: str, entry: KnownModel | None) -> tuple[int, str]:
         return size, str(error)
     try:
         return bytes_to_fetch(ref), ""
-    except (OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return size, f"'{ref}' can't be fetched: {first}"
+    except Exception as error:  # the Hub's client has no class for all of its own
+        return size, f"'{ref}' can't be fetched: {first_line(error)}"
 
 
 def _free_on_disk() -> int:

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -26,7 +27,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from rlkv.attention import enable
-from rlkv.errors import UserError
+from rlkv.errors import UserError, first_line
 from rlkv.hub import require_reachable
 from rlkv.hub.names import split_revision
 from rlkv.layout import Layout, Unserved, examine, layout_of
@@ -150,8 +151,8 @@ def load_model(
             native = {"trust_remote_code": False, **options}  # unset would ask in the terminal
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **native)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **native)
-        except (OSError, ValueError) as error:
-            raise UserError(f"'{ref}' can't be loaded: {_first_line(error)}") from error
+        except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
+            raise UserError(f"'{ref}' can't be loaded: {first_line(error)}") from error
     model.name_or_path = ref
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -188,7 +189,7 @@ def checked_device(name: str) -> str:
         torch.empty(1, device=torch.device(name))
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"There is no device '{name}' here: choose cpu, cuda or mps. ({_first_line(error)})"
+            f"There is no device '{name}' here: choose cpu, cuda or mps. ({first_line(error)})"
         ) from error
     return name
 
@@ -254,10 +255,13 @@ def _read_config(ref: str) -> PreTrainedConfig:
     source, options = _source(ref)
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+    except (StrictDataclassError, ArithmeticError) as error:
+        said = " ".join(str(error).split())  # which value it is stands in the second line
+        raise UserError(f"The config.json of '{ref}' is no model's: {said}") from error
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json and "
-            f"weights, a .gguf file or a Hub id ({_first_line(error)})"
+            f"weights, a .gguf file or a Hub id ({first_line(error)})"
         ) from error
 
 
@@ -270,7 +274,3 @@ def _served(config: PreTrainedConfig, ref: str) -> Layout:
             f"'{ref}' ({config.model_type}) can't be served: {error}. Choose a decoder whose "
             "layers keep an ordinary KV cache, such as Llama, Qwen3, Mistral, Phi-3 or Gemma 3."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

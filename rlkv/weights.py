@@ -16,7 +16,7 @@ from huggingface_hub.errors import HFValidationError
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from rlkv.errors import UserError
+from rlkv.errors import UserError, first_line
 from rlkv.hub.names import is_on_hub, split_revision
 from rlkv.models import EMBEDDED
 
@@ -78,7 +78,7 @@ def bytes_to_fetch(ref: str) -> int:
     """Bytes of a Hub model that are not on this machine yet; asks the Hub.
 
     Raises:
-        OSError, ValueError: if the Hub does not answer as it should.
+        Exception: of any kind, if the Hub does not answer as it should.
     """
     repo, revision = split_revision(ref)
     planned: Any = snapshot_download(
@@ -115,9 +115,12 @@ def fetch(ref: str, watch: Callable[[int], None], stopped: Callable[[], bool]) -
             repo, revision=revision, allow_patterns=FETCHED, ignore_patterns=LEFT_OUT,
             tqdm_class=Watched,
         )  # fmt: skip
-    except (OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"'{ref}' can't be downloaded: {first}") from error
+    except Stopped:
+        raise
+    except Exception as error:  # the client's and its native parts' have no class in common
+        if stopped():
+            raise Stopped from error
+        raise UserError(f"'{ref}' can't be downloaded: {first_line(error)}") from error
     if stopped():
         raise Stopped
 

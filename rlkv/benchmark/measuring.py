@@ -31,6 +31,7 @@ from rlkv.benchmark.contenders import Contender, captured, others, ours, stock
 from rlkv.benchmark.memory import peak_growth
 from rlkv.benchmark.race import Race, Run
 from rlkv.benchmark.rows import Numbers, Row, setting
+from rlkv.errors import first_line
 from rlkv.generation import PREFILL_CHUNK
 from rlkv.masks import HeadMask
 from rlkv.models import model_spec
@@ -125,8 +126,7 @@ class Measuring:
         return peak_growth(self.model.device, work)
 
     def _left_out(self, contender: Contender, error: Exception) -> None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        text = f"{contender.name} is left out: {reason}"
+        text = f"{contender.name} is left out: {first_line(error)}"
         if text not in self._noted:
             self._noted.add(text)
             self._note(text)

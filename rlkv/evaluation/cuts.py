@@ -42,7 +42,8 @@ def tied(
     """The sparsities at which a mask's scores do not decide.
 
     With `worst_kept` the ranking is turned round: as many heads are kept, but the last ones, so
-    that its line runs elsewhere among the scores. None for masks that were stored without their heads: their evaluations are resumed as begun.
+    that its line runs elsewhere among the scores. None for masks that were stored without their
+    heads: their evaluations are resumed as begun.
     """
     if not entry.kept:
         return ()

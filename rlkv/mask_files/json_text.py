@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from rlkv.errors import UserError
+from rlkv.errors import UserError, first_line
 
 MAX_DIGITS = 18
 
@@ -26,8 +26,7 @@ def read_json(data: bytes, name: str) -> Any:
         )
         json.dumps(value, ensure_ascii=False).encode()  # no half of a surrogate pair
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{name} is not valid JSON: {reason[:120]}.") from error
+        raise UserError(f"{name} is not valid JSON: {first_line(error)[:120]}.") from error
     return value
 
 

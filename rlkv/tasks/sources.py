@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from rlkv.errors import UserError
+from rlkv.errors import UserError, first_line
 
 FOLDER_VARIABLE = "RLKV_DATASETS"
 MAX_BYTES = 500 * 10**6
@@ -98,7 +98,7 @@ def _lines(path: Path) -> list[Any]:
 def _from_hub(source: Source, split: str) -> list[Path]:
     """The files of a split, from the Hub's cache or else the Hub."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     from rlkv.hub import require_reachable
 
@@ -122,9 +122,8 @@ def _from_hub(source: Source, split: str) -> list[Path]:
     require_reachable(what)
     try:
         paths = fetched(local=False)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"{what} can't be fetched from the Hub: {first}") from error
+    except Exception as error:  # the client's and its native parts' have no class in common
+        raise UserError(f"{what} can't be fetched from the Hub: {first_line(error)}") from error
     if not paths:
         raise UserError(f"{what} has no file {pattern} any more on the Hub.")
     return paths

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -47,6 +49,8 @@ class HubStandIn(BaseHTTPRequestHandler):
     """Has no room for large files."""
     race: bool = False
     """Somebody else commits between our look and our commit."""
+    breaks: str = ""
+    """The connection breaks in the middle of answers whose path ends with this."""
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -267,8 +271,19 @@ class HubStandIn(BaseHTTPRequestHandler):
         for name, value in told.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        if self.breaks and self.path.endswith(self.breaks):
+            self._break(data[: len(data) // 2])
+        else:
             self.wfile.write(data)
+
+    def _break(self, data: bytes) -> None:
+        """Sends these and resets the connection, as a router does that forgets it."""
+        self.wfile.write(data)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        os.close(self.connection.detach())
 
 
 def _is_in(name: str, gone: str) -> bool:

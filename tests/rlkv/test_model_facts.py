@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from rlkv.known_models import KNOWN, KnownModel, known
 from rlkv.layout import examine
 from rlkv.model_facts import ModelFacts, read_facts, require_loadable
 from rlkv.models import load_model
-from rlkv.weights import count_parameters
+from rlkv.weights import Stopped, count_parameters, fetch
 from tests.rlkv.families import tiny
-from tests.rlkv.hub_stand_in import hub, python
+from tests.rlkv.hub_stand_in import HubStandIn, hub, python
+from tests.rlkv.test_hub import use
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": (
@@ -143,6 +145,31 @@ def test_what_is_no_model_gets_one_clear_line(ref: str) -> None:
     with pytest.raises(UserError) as caught:
         read_facts(ref)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def breaking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[HubStandIn]]:
+    """A Hub with a model, whose connection breaks where a test says."""
+    with hub() as (endpoint, stand_in):
+        use(monkeypatch, endpoint, tmp_path / "hf")
+        stand_in.repos["org/model"] = {"config.json": b"{}", "model.safetensors": bytes(100_000)}
+        yield stand_in
+
+
+def test_a_download_whose_connection_breaks_is_one_line(breaking: type[HubStandIn]) -> None:
+    breaking.breaks = "model.safetensors"
+    with pytest.raises(UserError, match="'org/model' can't be downloaded: ") as caught:
+        fetch("org/model", lambda n: None, lambda: False)
+    assert not isinstance(caught.value.__cause__, OSError | ValueError)
+    with pytest.raises(Stopped):
+        fetch("org/model", lambda n: None, lambda: True)
+
+
+def test_a_size_that_cannot_be_asked_for_is_an_obstacle(breaking: type[HubStandIn]) -> None:
+    breaking.breaks = "/revision/main"
+    size, obstacle = model_facts._way_here("org/model", None)
+    assert size == 0
+    assert obstacle.startswith("'org/model' can't be fetched: [Errno")
 
 
 FETCH = """

@@ -1,11 +1,12 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from rlkv.cache import SplitHeadCache
-from rlkv.errors import UserError
+from rlkv.errors import UserError, first_line
 from rlkv.masks import HeadMask
 from rlkv.models import EMBEDDED_FOLDER, load_model, model_spec, read_spec
 from tests.rlkv.families import tiny
@@ -74,6 +75,41 @@ def test_a_folder_without_weights_says_so(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((EMBEDDED_FOLDER / "config.json").read_text())
     with pytest.raises(UserError, match="can't be loaded"):
         load_model(str(tmp_path))
+
+
+def changed_tracer(folder: Path, **config: object) -> str:
+    shutil.copytree(EMBEDDED_FOLDER, folder, dirs_exist_ok=True)
+    known = json.loads((EMBEDDED_FOLDER / "config.json").read_text())
+    return write_config(folder, **{**known, **config})
+
+
+def test_half_a_file_of_weights_says_so(tmp_path: Path) -> None:
+    ref = changed_tracer(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200_000])
+    with pytest.raises(UserError, match=r"can't be loaded: .*incomplete metadata"):
+        load_model(ref)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"hidden_size": "64"}, "'hidden_size'.* expected int, got str"),
+        ({"num_attention_heads": 5}, "not a multiple of the number of attention heads"),
+        ({"num_attention_heads": 0}, "by zero"),
+    ],
+)
+def test_a_configuration_with_a_wrong_value_is_one_line(
+    config: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"config.json of .* is no model's: .*{words}") as caught:
+        read_spec(changed_tracer(tmp_path, **config))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_says_nothing_is_named_by_its_kind() -> None:
+    assert first_line(OSError()) == "OSError"
+    assert first_line(ValueError(" \nThe file\nis short")) == "The file"
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:

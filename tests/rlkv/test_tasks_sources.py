@@ -163,6 +163,9 @@ def test_json_lists_and_lines_come_from_the_hub_too(tmp_path: Path) -> None:
         assert len(train) + len(test) == 40
         assert len(json.loads(from_hub(endpoint, tmp_path, "math-500", "test"))) == 40
         assert "can't be fetched from the Hub" in from_hub(endpoint, tmp_path, "aime24", "test")
+        stand_in.breaks = "main/train-00000-of-00001.parquet"
+        stand_in.repos["openai/gsm8k"] = {stand_in.breaks: bytes(100_000)}
+        assert "can't be fetched from the Hub" in from_hub(endpoint, tmp_path, "gsm8k", "train")
 
 
 def own(tmp_path: Path, *lines: str) -> Path:
