@@ -34,11 +34,14 @@ def evaluate(options: argparse.Namespace) -> Result:
 
     if options.n < 1:
         raise UserError("--n must be at least 1.")
+    _require_something_to_cut(options)
     task = get_task(options.task)
     given = mask_option(options)
     model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
     shape = model_spec(model).layers, model_spec(model).kv_heads
     mask = _chosen(options, given, shape)
+    if mask is not None:
+        mask.require_shape(*shape, options.model)
     problems = task.problems(options.n, seed=options.seed, split="test")
     base = accuracy(model, tokenizer, task, problems, HeadMask.full(*shape))
     result: Result = {
@@ -53,7 +56,6 @@ def evaluate(options: argparse.Namespace) -> Result:
     say = say_for(options)
     say(f"full cache: {base.value:.1%} of {len(problems)} right, {base.kv_bytes:,} KV bytes a row")
     if mask is not None:
-        mask.require_shape(*shape, options.model)
         got = accuracy(model, tokenizer, task, problems, mask)
         result |= _under(mask, got)
         say(
@@ -61,6 +63,14 @@ def evaluate(options: argparse.Namespace) -> Result:
             f"{got.kv_bytes:,} KV bytes a row"
         )
     return result
+
+
+def _require_something_to_cut(options: argparse.Namespace) -> None:
+    if options.mask or options.random is not None:
+        return
+    given = {"--sparsity": options.sparsity is not None, "--inverse": options.inverse}
+    if names := [name for name, is_given in given.items() if is_given]:
+        raise UserError(f"{' and '.join(names)} cut a mask: give one by --mask or --random.")
 
 
 def _chosen(

@@ -118,6 +118,8 @@ def test_doctor_fails_on_a_data_folder_that_is_none(
         (["eval", "--model", "no/model", "--n", "1"], "no/model"),
         (["eval", "--mask", "nowhere"], "no mask at 'nowhere'"),
         (["eval", "--n", "0"], "--n must be"),
+        (["eval", "--sparsity", "0.5"], "--sparsity cut a mask: give one by --mask or --random"),
+        (["eval", "--inverse", "--sparsity", "0"], "--sparsity and --inverse cut a mask"),
         (["eval", "--task", "chess", "--n", "1"], "no task 'chess'"),
         (["train", "--out", "x", "--steps", "0"], "greater than or equal to 1"),
         (["train", "--out", "x", "--preset", "best"], "no preset 'best'"),
@@ -144,7 +146,9 @@ def test_a_sparsity_outside_the_range(capsys: pytest.CaptureFixture[str], mask_f
 def test_a_mask_of_another_shape(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = HeadMask.full(3, 3).save(tmp_path / "other")
     assert main(["eval", "--mask", str(folder), "--n", "2"]) == 2
-    assert "3 layers x 3 KV heads but tracer has 4 x 8" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "3 layers x 3 KV heads but tracer has 4 x 8" in said.err
+    assert "full cache" not in said.out  # nothing was measured in vain
 
 
 def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
