@@ -53,7 +53,7 @@ def from_pretrained(
     folder = fetch(repo, revision=revision, token=token)
     mask = HeadMask.load(folder)
     origin = {"repo": repo, "commit": folder.name}
-    return replace(mask, name=_named(mask.name, folder, repo), info={**mask.info, "hub": origin})
+    return replace(mask, name=named(mask.name, folder, repo), info={**mask.info, "hub": origin})
 
 
 def fetch(
@@ -106,6 +106,7 @@ def _kept(repo: str, revision: str | None) -> Path | None:
     return folder if any((folder / name).is_file() for name in NAMES) else None
 
 
-def _named(name: str, folder: Path, repo: str) -> str:
-    """A table alone has no name but its file's, which is the commit's here."""
+def named(name: str, folder: Path, repo: str) -> str:
+    """What a mask out of a repository's folder in the cache is called: as it says itself, else as
+    the repository. A table alone has no name but its file's, or its folder's: the commit."""
     return repo.rpartition("/")[2] if name in ("", folder.name, "full_attention_heads") else name

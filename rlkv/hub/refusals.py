@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from rlkv.errors import UserError
 
@@ -26,9 +27,13 @@ WRITE_HELP = (
 )
 
 
+OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+"""What the cache's own folder refuses, while the Hub has answered."""
+
+
 @contextmanager
 def explained(what: str, token: str | None = None) -> Iterator[None]:
-    """Turns the Hub's and the network's failures into one line.
+    """Turns the failures of the Hub, the network and the cache's disk into one line.
 
     Args:
         what: the beginning of the sentence, such as "'user/mask' can't be read".
@@ -42,16 +47,26 @@ def explained(what: str, token: str | None = None) -> Iterator[None]:
     except Exception as raised:
         error = _cause(raised)
         if not isinstance(error, HfHubHTTPError):
-            if not is_of_network(error):
+            if (why := _before_an_answer(error)) is None:
                 raise
-            raise UserError(
-                f"{what}: the Hub does not answer ({type(error).__name__}). Check the network, "
-                "then try again."
-            ) from None
+            raise UserError(f"{what}: {why}.") from None
         status = error.response.status_code if error.response is not None else 0
         said = _said(error.server_message, token)
         hint = HINTS.get(status, "the Hub is in trouble: try again later")
         raise UserError(f"{what}: {hint} (status {status}{said}).") from None
+
+
+def _before_an_answer(error: Exception) -> str | None:
+    """Why there is no answer of the Hub's to tell of; None for what has nothing to do with it."""
+    if isinstance(error, HFValidationError):
+        return "it is no name of a repository"
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
+    if is_of_network(error):
+        return (
+            f"the Hub does not answer ({type(error).__name__}). Check the network, then try again"
+        )
+    return None
 
 
 def _cause(raised: Exception) -> Exception:

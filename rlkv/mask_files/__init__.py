@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlkv.errors import UserError
 from rlkv.mask_files.archive import write_zip as _write_zip
+from rlkv.mask_files.head_scores import PICKLES
 from rlkv.mask_files.limits import CARD, CONFIG, GATES, PAPER_TSV, PICTURE, SCHEMA, TSV
 from rlkv.mask_files.own import contents
-from rlkv.mask_files.reading import REPO, parse
+from rlkv.mask_files.reading import READERS, REPO, parse
 from rlkv.mask_files.tsv import write_adapter_weights
 
 if TYPE_CHECKING:
@@ -32,12 +34,20 @@ def read(source: str | Path) -> dict[str, Any]:
         UserError: in one line, what is wrong with it.
     """
     text = str(source)
-    is_repo = REPO.fullmatch(text) is not None and not text.startswith((".", "/"))
-    if is_repo and not Path(text).exists():
-        from rlkv.hub.fetching import fetch
+    if not _is_repo(text):
+        return parse(source).fields()
+    from rlkv.hub.fetching import fetch, named
 
-        return parse(fetch(text)).fields()
-    return parse(source).fields()
+    folder = fetch(text)
+    found = parse(folder)
+    return replace(found, name=named(found.name, folder, text)).fields()
+
+
+def _is_repo(text: str) -> bool:
+    """Whether the Hub is asked; not for what ends as files of masks do, which is misspelt."""
+    if REPO.fullmatch(text) is None or Path(text).suffix.lower() in {*READERS, *PICKLES}:
+        return False
+    return not Path(text).exists()
 
 
 def shared_contents(mask: HeadMask, *, source: str = "") -> dict[str, bytes]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import json
 import logging
+import os
 import socket
 import threading
 import time
@@ -19,6 +21,8 @@ from huggingface_hub import constants
 
 from rlkv.errors import UserError
 from rlkv.hub.browsing import browse
+from rlkv.hub.refusals import explained
+from rlkv.mask_files import TSV, contents
 from rlkv.masks import HeadMask
 from tests.rlkv.hub_stand_in import COMMIT, HubStandIn, hub
 
@@ -272,6 +276,46 @@ def test_a_page_of_html_instead_of_an_answer_is_told_plainly(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_name_that_the_hub_has_for_no_repository_is_one_line(
+    stand_in: type[HubStandIn],
+) -> None:
+    for repo in ("user/mask-", "user/mask.git"):
+        for load in (HeadMask.load, HeadMask.from_pretrained):
+            with pytest.raises(UserError, match=f"'{repo}' can't be read: it is no name"):
+                load(repo)
+
+
+def test_a_full_disk_is_not_taken_for_a_silent_hub() -> None:
+    with (
+        pytest.raises(UserError, match=r"^It can't be read: No space left on device\.$"),
+        explained("It can't be read"),
+        open("/dev/full", "wb", buffering=0) as full,
+    ):
+        full.write(b"a")
+    with (
+        pytest.raises(UserError, match=r"^It can't be read: Read-only file system \(/hf/refs\)\.$"),
+        explained("It can't be read"),
+    ):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/hf/refs")
+    with pytest.raises(UserError, match="does not answer"), explained("It can't be read"):
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+
+def test_a_table_alone_is_called_by_its_repository(
+    stand_in: type[HubStandIn], mask: HeadMask
+) -> None:
+    table = contents(mask)[TSV]
+    stand_in.repos["someone/duo-tables"] = {TSV: table.split(b"\n", 1)[1]}
+    assert HeadMask.load("someone/duo-tables").name == "duo-tables"
+
+
+def test_a_missing_file_is_not_looked_for_on_the_hub(stand_in: type[HubStandIn]) -> None:
+    for name in ("masks/x.tsv", "masks/X.ZIP", "masks/x.npy", "masks/x.pt"):
+        with pytest.raises(UserError, match=f"There is no mask at '{name}'"):
+            HeadMask.load(name)
+    assert stand_in.asked == []
 
 
 def test_a_file_too_large_for_a_mask_is_not_fetched(stand_in: type[HubStandIn]) -> None:

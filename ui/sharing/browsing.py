@@ -11,7 +11,7 @@ import gradio as gr
 
 from rlkv.errors import UserError
 from rlkv.hub.browsing import HubMask, browse, changed_on
-from rlkv.hub.fetching import fetch
+from rlkv.hub.fetching import fetch, named
 from rlkv.hub.names import require_repo
 from rlkv.hub.reaching import within
 from rlkv.known_models import KNOWN
@@ -145,6 +145,5 @@ def with_repo(
         found = look(folder)
     except UserError as error:
         return (*waiting, Waiting(number, label, None, str(error)))
-    if not found.mask.name:
-        found = replace(found, mask=replace(found.mask, name=name.rpartition("/")[2]))
+    found = replace(found, mask=replace(found.mask, name=named(found.mask.name, folder, name)))
     return (*waiting, Waiting(number, label, found))

@@ -11,6 +11,7 @@ import huggingface_hub
 import pytest
 
 from rlkv.errors import UserError
+from rlkv.mask_files import TSV
 from rlkv.masks import HeadMask
 from tests.rlkv.hub_stand_in import HubStandIn, hub
 from tests.rlkv.test_hub import use
@@ -22,7 +23,7 @@ from ui.studio import Settings, Studio
 OWNERS = "hf_theOwnersTokenAmongTheSecrets"
 VISITORS = "hf_aVisitorsOwnToken"
 SECRET = "owner/secret"
-Look = Callable[[Settings, str | None], Pending]
+Look = Callable[..., Pending]
 
 
 @pytest.fixture
@@ -43,9 +44,9 @@ def look(tmp_path: Path) -> Iterator[Look]:
     """Presses "Look at it" with somebody's token; what the page then waits with."""
     studio = Studio.open(Settings(data_dir=tmp_path / "data"))
 
-    def pressed(settings: Settings, token: str | None) -> Pending:
+    def pressed(settings: Settings, token: str | None, repo: str = SECRET) -> Pending:
         signed_in: Any = SimpleNamespace(token=token) if token else None
-        return with_repo(Studio(settings, studio.db), (), SECRET, signed_in)
+        return with_repo(Studio(settings, studio.db), (), repo, signed_in)
 
     yield pressed
     studio.db.close()
@@ -60,6 +61,13 @@ def test_the_owners_token_opens_nothing_to_visitors(stand_in: type[HubStandIn], 
     with pytest.raises(UserError, match="can't be read"):
         look(Settings(shared=True), VISITORS)
     assert {who for _, who in stand_in.asked} == {f"Bearer {VISITORS}"}
+
+
+def test_a_table_alone_is_called_by_its_repository(stand_in: type[HubStandIn], look: Look) -> None:
+    stand_in.repos["owner/tables"] = {TSV: b"1.0\t0.5\n0.25\t0.0\n"}
+    (waiting,) = look(Settings(), None, "owner/tables")
+    assert waiting.found is not None
+    assert waiting.found.mask.name == "tables"
 
 
 def test_what_the_owner_fetched_is_not_shown_to_visitors_when_the_hub_is_away(
