@@ -50,16 +50,15 @@ def mask_show(options: argparse.Namespace) -> Result:
 
 def mask_convert(options: argparse.Namespace) -> Result:
     """Folder, zip or tsv, by the name of the target; adapter_weights.tsv for RLKV's SGLang fork."""
-    from rlkv.mask_files import PAPER_TSV, TSV, contents, write_adapter_weights
+    from rlkv.mask_files import PAPER_TSV, TSV, contents, write_adapter_weights, write_file
 
     mask = mask_option(options)
     if options.out.suffix == ".zip":
         mask.save_zip(options.out)
     elif options.out.name == PAPER_TSV:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_bytes(write_adapter_weights(mask))
+        write_file(write_adapter_weights(mask), options.out)
     elif options.out.suffix == ".tsv":
-        options.out.write_bytes(contents(mask)[TSV])
+        write_file(contents(mask)[TSV], options.out)
     else:
         mask.save(options.out)
     say_for(options)(f"Written to {options.out}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CARD", "CONFIG", "GATES", "PAPER_TSV", "PICTURE", "SCHEMA", "TSV", "contents", "read",
-    "shared_contents", "write_adapter_weights", "write_folder", "write_zip",
+    "shared_contents", "write_adapter_weights", "write_file", "write_folder", "write_zip",
 ]  # fmt: skip
 
 
@@ -80,8 +80,14 @@ def write_zip(mask: HeadMask, path: Path, *, folder: str = "") -> Path:
     """Writes the files into one zip at `path`, inside `folder` of it if that is not ""."""
     packed = io.BytesIO()
     _write_zip(shared_contents(mask), packed, folder)
+    return write_file(packed.getvalue(), path)
+
+
+def write_file(data: bytes, path: Path) -> Path:
+    """Writes one file of a mask; its folder is made if needed."""
     try:
-        path.write_bytes(packed.getvalue())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
     except OSError as error:
         raise UserError(f"Can't write the mask to '{path}': {error.strerror}.") from error
     return path

@@ -24,7 +24,8 @@ def read_npy(data: bytes, name: str) -> Table:
     try:
         shape, fortran, dtype, body = _parts(data)
     except (
-        ValueError, SyntaxError, TypeError, KeyError, OverflowError, RecursionError, MemoryError,
+        ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, RecursionError,
+        MemoryError,
     ) as error:  # fmt: skip
         raise UserError(f"'{name}' is not a readable .npy file: export it again.") from error
     if dtype.hasobject or dtype.kind not in "fbui" or dtype.itemsize > 8:

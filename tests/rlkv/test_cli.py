@@ -92,10 +92,13 @@ def test_mask_show_convert_and_diff(
     shown = run(capsys, "mask", "show", mask_folder)
     assert (shown["layers"], shown["kv_heads"], shown["kept"]) == (4, 8, 16)
     assert (HeadMask.load(shown["link"]).kept == HeadMask.load(mask_folder).kept).all()
-    for name in ("a.zip", "b.tsv", "c"):
+    for name in ("a.zip", "b.tsv", "c", "new/a.zip", "newer/b.tsv", "newest/adapter_weights.tsv"):
         out = str(tmp_path / name)
         run(capsys, "mask", "convert", mask_folder, out, "--sparsity", "0.25")
         assert HeadMask.load(out).shape == (4, 8)
+    for name in ("a.zip/d.tsv", "a.zip/adapter_weights.tsv", "a.zip/d.zip", "a.zip/d"):
+        assert main(["mask", "convert", mask_folder, str(tmp_path / name)]) == 2
+        assert f"Can't write the mask to '{tmp_path / name}': " in capsys.readouterr().err
     diff = run(capsys, "mask", "diff", mask_folder, str(tmp_path / "a.zip"))
     assert len(diff["differ"]) == 8
     assert diff["rank_correlation"] == pytest.approx(1.0)

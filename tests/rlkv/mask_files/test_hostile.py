@@ -8,6 +8,7 @@ import re
 import struct
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ import pytest
 
 from rlkv.errors import UserError
 from rlkv.mask_files.found import look
+from rlkv.mask_files.reading import parse_bytes
 from rlkv.masks import HeadMask
 from storage.database import open_database
 from storage.masks import Masks
 from tests.rlkv.mask_files.mutations import good_files, mutated, zipped
 from ui.library.importing import kept, looked_at, preview
 from ui.studio import Settings, Studio
+
+FORMS = sorted(good_files(HeadMask.full(2, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,15 @@ def require_valid(record: dict[str, Any]) -> None:
 def test_a_thousand_damaged_files_are_refused_or_valid(mask: HeadMask, tmp_path: Path) -> None:
     """About 4 s on 2 cores."""
     assert 50 < imported(mask, range(1000), tmp_path) < 700
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_beginning_of_a_file_is_refused_or_valid(name: str, mask: HeadMask) -> None:
+    """A download that ended early, a byte at a time over what tells of the rest."""
+    data = good_files(mask)[name]
+    for length in range(min(len(data), 200)):
+        with suppress(UserError):
+            HeadMask(**parse_bytes(data[:length], name).fields())
 
 
 def test_every_undamaged_form_is_read(mask: HeadMask, tmp_path: Path) -> None:
