@@ -12,5 +12,5 @@ def write_whole(path: Path, text: str) -> None:
     Several processes may write the same path: the last one stands.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)

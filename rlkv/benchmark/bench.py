@@ -16,6 +16,7 @@ from rlkv.benchmark.rows import Row
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.models import model_spec
+from rlkv.out_of_memory import is_out_of_memory
 
 
 def _silent(text: str) -> None:
@@ -103,9 +104,7 @@ def _enough_memory(context: int, batch: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        # The CPU's allocator has no exception of its own.
-        if known or "can't allocate memory" in str(error):
+        if is_out_of_memory(error):
             raise UserError(
                 f"Context {context} at batch {batch} does not fit into the memory: "
                 "choose shorter contexts or a smaller batch."

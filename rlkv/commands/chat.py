@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -54,10 +55,11 @@ def chat(options: argparse.Namespace) -> Result:
     turns = []
     for question in _questions(options.prompt):
         specs = [replace(s, history=(*s.history, Message("user", question))) for s in specs]
-        *_, frame = converse(
+        frames = converse(
             model, tokenizer, specs, sampling, keeper=keeper, headroom=headroom,
             capture=options.capture,
         )  # fmt: skip
+        frame = deque(frames, maxlen=1).pop()  # each holds all text so far
         specs = [
             replace(spec, history=(*spec.history, Message("assistant", side.text)))
             for spec, side in zip(specs, frame.sides, strict=True)

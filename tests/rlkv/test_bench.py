@@ -378,6 +378,7 @@ def test_a_mask_is_cut_at_each_sparsity_or_left_as_it_is(
     [
         (KeyboardInterrupt(), 130, "interrupted; 2 of 3 rows were measured"),
         (MemoryError(), 2, "does not fit into the memory"),
+        (RuntimeError("CUDA error: out of memory"), 2, "does not fit into the memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), 2, "2 of 3 rows"),
     ],
 )

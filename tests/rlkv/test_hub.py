@@ -291,7 +291,7 @@ def test_a_full_disk_is_not_taken_for_a_silent_hub() -> None:
     with (
         pytest.raises(UserError, match=r"^It can't be read: No space left on device\.$"),
         explained("It can't be read"),
-        open("/dev/full", "wb", buffering=0) as full,
+        Path("/dev/full").open("wb", buffering=0) as full,
     ):
         full.write(b"a")
     with (

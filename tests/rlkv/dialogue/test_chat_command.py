@@ -2,12 +2,15 @@
 
 import io
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlkv.cli import main
+from rlkv.dialogue import Frame, converse
 from rlkv.generation import Sampling
 from rlkv.masks import HeadMask
 from tests.rlkv.dialogue.stage import PROMPT, SECOND, Loaded, answer, asked
@@ -36,6 +39,25 @@ def test_turns_from_stdin_go_on_from_each_sides_answer(
         assert second[name]["kv_bytes"] == frame.sides[0].kv_bytes
     assert result["full"] == second["full"]
     assert 0 < result["kv_saved"] < 1
+
+
+def test_frames_that_nobody_reads_are_not_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds all text so far: together they grow with the square of the answer."""
+    seen: list[weakref.ref[Frame]] = []
+    alive: list[int] = []
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[Frame]:
+        for frame in converse(*arguments, **options):
+            alive.append(sum(one() is not None for one in seen))
+            seen.append(weakref.ref(frame))
+            yield frame
+
+    monkeypatch.setattr("rlkv.dialogue.converse", watched)
+    assert said(capsys, PROMPT)["full"]["text"]
+    assert len(seen) > 10
+    assert max(alive) <= 3
 
 
 def test_a_system_message_without_a_place_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
