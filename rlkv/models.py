@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from safetensors import SafetensorError
@@ -29,6 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 from rlkv.attention import enable
 from rlkv.errors import UserError, first_line
 from rlkv.hub import require_reachable
+from rlkv.hub.cached import cached_file
 from rlkv.hub.names import split_revision
 from rlkv.layout import Layout, Unserved, examine, layout_of
 from rlkv.masks import HeadMask
@@ -237,7 +237,7 @@ def _source(ref: str) -> tuple[str, dict[str, Any]]:
             f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json and "
             "weights, a .gguf file or a Hub id such as org/name or org/name@revision."
         ) from error
-    if isinstance(try_to_load_from_cache(repo, "config.json", revision=revision), str):
+    if cached_file(ref, "config.json"):
         return repo, {"local_files_only": os.environ.get("RLKV_OFFLINE") == "1", **pin}
     require_reachable(f"The model '{ref}'")
     return repo, pin

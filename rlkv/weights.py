@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from rlkv.errors import UserError, first_line
-from rlkv.hub.names import is_on_hub, split_revision
+from rlkv.hub.cached import cached_file
+from rlkv.hub.names import split_revision
 from rlkv.models import EMBEDDED
 
 SAFETENSORS_LOADING = 0.25
@@ -49,7 +49,7 @@ def config_on_disk(ref: str) -> bool:
     if ref == EMBEDDED or ref.startswith("random:") or Path(ref).expanduser().exists():
         return True
     try:
-        return _cached(ref, "config.json") is not None
+        return cached_file(ref, "config.json") is not None
     except HFValidationError:
         return True  # no id at all: reading it says so at once
 
@@ -57,21 +57,15 @@ def config_on_disk(ref: str) -> bool:
 def weights_in_cache(ref: str) -> bool:
     """Whether all weights of a Hub model have been downloaded to this machine."""
     try:
-        if _cached(ref, "model.safetensors"):
+        if cached_file(ref, "model.safetensors"):
             return True
-        index = _cached(ref, "model.safetensors.index.json")
+        index = cached_file(ref, "model.safetensors.index.json")
         if index is None:
             return False
         shards = set(json.loads(Path(index).read_text())["weight_map"].values())
-        return all(_cached(ref, shard) for shard in shards)
+        return all(cached_file(ref, shard) for shard in shards)
     except (HFValidationError, OSError, ValueError, KeyError, AttributeError):
         return False
-
-
-def commit_of(ref: str) -> str:
-    """The commit of a Hub model that is on this machine: what loading it reads. Else ""."""
-    found = _cached(ref, "config.json") if is_on_hub(ref) else None
-    return Path(found).parent.name if found else ""  # .../snapshots/COMMIT/config.json
 
 
 def bytes_to_fetch(ref: str) -> int:
@@ -137,10 +131,3 @@ class _Silent(tqdm):
 
     def refresh(self, *args: Any, **options: Any) -> bool:
         return False
-
-
-def _cached(ref: str, name: str) -> str | None:
-    repo, revision = split_revision(ref)
-    folder = os.environ.get("HF_HUB_CACHE")
-    found = try_to_load_from_cache(repo, name, cache_dir=folder, revision=revision)
-    return found if isinstance(found, str) else None

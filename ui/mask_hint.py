@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from rlkv.hub.cached import cached_commit, is_other
+from rlkv.hub.names import split_revision
 from rlkv.masks import HeadMask
 from ui import catalogue
 from ui.engine import MODEL
@@ -26,7 +27,7 @@ def commit_here(studio: Studio, model: str) -> str:
 def difference(studio: Studio, mask: HeadMask, model: str) -> str:
     """One sentence where a mask was learned on something else than `model` as it is here."""
     name = f"“{mask.name or 'This mask'}”"
-    if mask.model and mask.model != model:
+    if mask.model and split_revision(mask.model)[0] != split_revision(model)[0]:
         return f"{name} was learned on {mask.model}: expect less of it here."
     if mask.model and is_other(mask.revision, commit := commit_here(studio, model)):
         return (

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rlkv.hub.cached import is_other
+from rlkv.hub.names import split_revision
 from rlkv.known_models import KNOWN, known
 from rlkv.mask_files.parsed import Parsed
 from rlkv.mask_files.reading import parse, parse_together
@@ -64,7 +65,7 @@ class Found:
             )
         elif model is None and mask.model not in {name for name, _ in revisions}:
             said.append(f"It is for {mask.model}, a model that is not known here.")
-        if mask.model and in_use and mask.model not in in_use:
+        if mask.model and in_use and mask.model not in {split_revision(ref)[0] for ref in in_use}:
             said.append(f"It is for {mask.model}; loaded now: {', '.join(in_use)}.")
         if is_other(mask.revision, commit):
             said.append(

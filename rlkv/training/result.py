@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rlkv.errors import UserError
 from rlkv.evaluation.accuracy import ROWS_AT_ONCE, accuracy
 from rlkv.explore.stopping import Stopped
+from rlkv.hub.cached import cached_commit
 from rlkv.hub.names import split_revision
 from rlkv.masks import HeadMask
 from rlkv.models import ModelSpec, model_spec
@@ -21,7 +22,6 @@ from rlkv.out_of_memory import free_memory, is_out_of_memory
 from rlkv.tasks import Task
 from rlkv.training.config import TrainConfig
 from rlkv.training.observer import Observer
-from rlkv.weights import commit_of
 
 
 def as_mask(
@@ -66,7 +66,7 @@ def model_notes(spec: ModelSpec) -> dict[str, Any]:
 
 def revision_of(ref: str) -> str:
     """The commit of a model that was read from the Hub, else the revision asked for, or ""."""
-    return commit_of(ref) or split_revision(ref)[1] or ""
+    return cached_commit(ref) or split_revision(ref)[1] or ""
 
 
 def measured(

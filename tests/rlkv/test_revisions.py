@@ -24,16 +24,17 @@ OLD, NEW = "a" * 40, "b" * 40
 LOAD = """
 import json, sys
 from rlkv.errors import UserError
+from rlkv.hub.cached import cached_commit
 from rlkv.model_facts import place_of, read_facts
 from rlkv.models import load_model
-from rlkv.weights import commit_of, fetch
+from rlkv.weights import fetch
 told = []
 for ref in sys.argv[1:]:
     before = place_of(ref)
     fetch(ref, lambda n: None, lambda: False)
     model, _ = load_model(ref)
     place = read_facts(ref).place
-    told.append([before, place, commit_of(ref), float(model.lm_head.weight.sum())])
+    told.append([before, place, cached_commit(ref), float(model.lm_head.weight.sum())])
 print(json.dumps(told))
 """
 
@@ -96,7 +97,7 @@ def test_a_mask_records_the_model_and_its_commit_apart(monkeypatch: pytest.Monke
     config = make_config({"model": "org/model@v1", "task": "tracing"})
     made = as_mask(model, scores, config, 1, {})
     assert (made.model, made.revision) == ("org/model", "v1")
-    monkeypatch.setattr("rlkv.training.result.commit_of", lambda ref: NEW)
+    monkeypatch.setattr("rlkv.training.result.cached_commit", lambda ref: NEW)
     assert as_mask(model, scores, config, 1, {}).revision == NEW
 
 

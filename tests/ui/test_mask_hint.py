@@ -11,14 +11,15 @@ from huggingface_hub import constants
 
 from rlkv.hub.cached import cached_commit, is_other
 from rlkv.known_models import KNOWN
+from rlkv.mask_files.found import look
 from rlkv.masks import HeadMask
 from ui.evaluation.form import NAMES, size_line
 from ui.library.importing import looked_at, preview
-from ui.mask_hint import mask_hint
+from ui.mask_hint import difference, mask_hint
 from ui.studio import Settings, Studio
 
 SMALL = KNOWN[1]
-HERE, THERE = "a" * 40, "b" * 40
+HERE, THERE, OLD = "a" * 40, "b" * 40, "c" * 40
 MASK = HeadMask.random(
     SMALL.layers, SMALL.kv_heads, sparsity=0.5, seed=0, model=SMALL.ref, revision=THERE, name="One"
 )  # fmt: skip
@@ -27,9 +28,12 @@ MASK = HeadMask.random(
 @pytest.fixture
 def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     """With a model in the Hub's cache, and another in memory."""
-    refs = tmp_path / "hub" / f"models--{SMALL.ref.replace('/', '--')}" / "refs"
-    refs.mkdir(parents=True)
-    (refs / "main").write_text(HERE)
+    folder = tmp_path / "hub" / f"models--{SMALL.ref.replace('/', '--')}"
+    for name, commit in (("main", HERE), ("v1", OLD)):
+        (folder / "refs").mkdir(parents=True, exist_ok=True)
+        (folder / "refs" / name).write_text(commit)
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        (folder / "snapshots" / commit / "config.json").write_text("{}")
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     studio = Studio.open(Settings(data_dir=tmp_path / "data"))
@@ -39,10 +43,21 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
 
 def test_the_commit_here_is_that_of_the_cache(studio: Studio) -> None:
     assert cached_commit(SMALL.ref) == HERE
+    assert cached_commit(f"{SMALL.ref}@v1") == cached_commit(f"{SMALL.ref}@{OLD}") == OLD
+    assert cached_commit(f"{SMALL.ref}@v2") == cached_commit("org/no-name-") == ""
     assert cached_commit("org/other") == cached_commit("tracer") == cached_commit("../../x") == ""
     assert is_other(THERE, HERE)
     assert not any((is_other(HERE, HERE), is_other(HERE[:8], HERE), is_other("", HERE)))
     assert not is_other(THERE, "")
+
+
+def test_a_model_at_a_revision_is_the_masks_model(studio: Studio, tmp_path: Path) -> None:
+    at_v1 = f"{SMALL.ref}@v1"
+    assert difference(studio, replace(MASK, revision=OLD), at_v1) == ""
+    assert f"here it is {OLD[:12]}" in difference(studio, replace(MASK, revision=HERE), at_v1)
+    assert "expect less" in difference(studio, MASK, f"{SMALL.ref}-2@v1")
+    found = look(MASK.save_zip(tmp_path / "m.zip"))
+    assert not any("loaded now" in words for words in found.warnings(in_use=[at_v1]))
 
 
 def _said(studio: Studio, mask: HeadMask, folder: Path) -> str:
