@@ -42,7 +42,11 @@ def test_its_answers_are_those_that_its_points_count() -> None:
             assert mean == pytest.approx(point.kv_bytes)
 
 
-@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"{}"), gzip.compress(b"[1]")])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no gzip", gzip.compress(b"{}"), gzip.compress(b"[1]")],
+    ids=["empty", "no gzip", "no schema", "no object"],
+)
 def test_a_damaged_file_of_answers_is_refused_with_a_reason(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "answers.json.gz"
     path.write_bytes(data)
