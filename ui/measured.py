@@ -15,7 +15,7 @@ from rlkv.errors import UserError
 from rlkv.explore.table import HeadTable
 from rlkv.files import write_whole
 from rlkv.masks import HeadMask
-from ui import catalogue, zero_gpu
+from ui import catalogue, visitor, zero_gpu
 from ui.heavy import heavy
 from ui.studio import Studio
 
@@ -66,7 +66,10 @@ def _head_table(loaded: tuple[Any, Any], mask: HeadMask, model: str) -> HeadTabl
 def task_of(mask: HeadMask) -> str:
     """The task that the mask was learned on; variable tracing where that is not known."""
     task = mask.info.get("task")
-    return task if isinstance(task, str) and task else "tracing"
+    if not isinstance(task, str) or not task:
+        return "tracing"
+    # Anybody may have written it: visitors of a shared copy must not have its files read.
+    return "tracing" if task.startswith("jsonl:") and visitor.is_shared() else task
 
 
 def _path(studio: Studio, mask: HeadMask, model: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rlkv.masks import HeadMask
 from ui import catalogue, finder, measured, neuronpedia
 from ui.engine import MODEL
 from ui.engines import MOST, Engines
-from ui.head import change, facts
+from ui.head import change, facts, looking
 from ui.head.here import Here, from_address, link, parsed, require_model
 from ui.studio import Settings, Studio
 
@@ -81,6 +82,20 @@ def test_what_was_measured_is_kept_for_model_task_and_window(studio: Studio) -> 
     assert table.recent_tokens == 9
     other = catalogue.Entry("other", replace(mask, recent=10))
     assert measured.known(studio, other, MODEL) is None
+
+
+def test_visitors_are_not_shown_files_that_a_mask_names(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exam = tmp_path / "exam.jsonl"
+    rows = [{"prompt": f"What is secret {n}?", "answer": "42"} for n in range(20)]
+    exam.write_text("\n".join(map(json.dumps, rows)))
+    mask = replace(here.mask, info={**here.mask.info, "task": f"jsonl:{exam}"})
+    mine = replace(here, entry=catalogue.Entry("mine", mask))
+    assert "secret" in looking.default_text(mine)
+    monkeypatch.setenv("RLKV_SHARED", "1")
+    assert measured.task_of(mask) == "tracing"
+    assert looking.default_text(mine) == looking.default_text(here) != ""
 
 
 def test_a_mask_of_another_shape_is_not_measured(studio: Studio) -> None:

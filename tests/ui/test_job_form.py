@@ -1,8 +1,11 @@
 import shlex
 from html import unescape
 
+import pytest
+
 from rlkv.cli import parser
 from rlkv.training.config import PRESETS, TrainConfig
+from ui.components import memory_line
 from ui.job_form import ABOUT, NAMES, command_line, filled
 
 
@@ -25,3 +28,20 @@ def test_the_command_line_is_understood_and_means_the_same() -> None:
     text = unescape(command_line(wanted).removeprefix('<div class="cli">').removesuffix("</div>"))
     options = parser().parse_args(shlex.split(text)[3:])
     assert {name: getattr(options, name) for name in wanted} == wanted
+
+
+def test_memory_is_told_of_models_that_a_visitor_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(function: str, config: TrainConfig) -> str:
+        asked.append(config.model)
+        return "Needs 1 GB."
+
+    monkeypatch.setattr(memory_line, "_ask", ask)
+    private = {"model": "owner/private-model"}
+    assert "Needs" in memory_line.memory_line(private)
+    monkeypatch.setenv("RLKV_SHARED", "1")
+    asked.clear()
+    assert memory_line.memory_line(private) == memory_line.NOTHING
+    assert asked == []
+    assert "Needs" in memory_line.memory_line({"model": "tracer"})

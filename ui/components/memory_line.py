@@ -14,11 +14,13 @@ from rlkv.training.config import TrainConfig, make_config
 from ui.components.config_form import read
 from ui.events import FOLLOWS, QUIET
 from ui.heavy import heavy
+from ui.studio import Settings
 
 PATIENCE_S = 0.8
 """How long the page waits for an answer: a quantised file takes seconds to be read."""
 LATER_S = 4.0
 """When the page looks first, and again: torch is imported then, once the page is there."""
+NOTHING = '<p class="note"></p>'
 _looks = ThreadPoolExecutor(max_workers=2, thread_name_prefix="memory-line")
 
 
@@ -28,9 +30,13 @@ def memory_line(values: dict[str, Any]) -> str:
     What is wrong with the values is said by Start.
     """
     try:
-        text = _ask("line", make_config(values))
+        config = make_config(values)
+        if not Settings.from_environment().allows(config.model):
+            # Visitors must not look about on the owner's disk, or with the owner's token.
+            return NOTHING
+        text = _ask("line", config)
     except UserError:
-        return '<p class="note"></p>'
+        return NOTHING
     if text is None:
         return ""
     kind = "warn" if text.startswith("Out of memory") else "note"
