@@ -151,6 +151,11 @@ def entries(studio: Studio, *, model: str, shape: tuple[int, int]) -> list[Entry
     return [one for one in found if (one.mask.model, one.mask.shape) == (model, shape)]
 
 
+def learned_by(studio: Studio, job_id: str) -> list[MaskRow]:
+    """The masks that a job learned, the newest first, without those made from them by hand."""
+    return [row for row in studio.masks.list(job_id=job_id) if MADE_FROM not in row.info]
+
+
 def history(studio: Studio, entry: Entry) -> GateHistory | None:
     """The gates over the training that the mask came from, or None where there was none."""
     if entry.folder is not None:

@@ -99,7 +99,7 @@ def _top(studio: Studio, job: Job, series: dict[str, list[tuple[int, float]]]) -
 
 
 def _links(studio: Studio, job: Job) -> str:
-    rows = studio.masks.list(job_id=job.id)
+    rows = catalogue.learned_by(studio, job.id)
     if not rows:
         return ""
     key = escape(rows[0].id)

@@ -26,7 +26,7 @@ from ui.components.headmap import head_map
 from ui.components.job_list import job_list, job_list_view
 from ui.components.memory_line import refuse_what_cannot_fit
 from ui.downloads import JobFiles
-from ui.events import PRIVATE
+from ui.events import PRIVATE, QUIET
 from ui.job_files import training_files, wire_files
 from ui.job_form import NAMES, JobForm, filled, job_form, wire_form
 from ui.job_page import SHOW_FORM, SHOW_JOB, Seen, chosen, default_job, request_key, wire_job
@@ -134,6 +134,8 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
         None, None, None, js=SHOW_FORM, api_visibility="private"
     )
     wire_form(p.form)
+    # A preset takes the place of the settings that were cloned: what starts then is no clone.
+    p.form.preset.input(lambda: [None, ""], None, [p.origin, p.form.note], **QUIET)
 
 
 # --- actions ------------------------------------------------------------------------------

@@ -112,6 +112,21 @@ def test_a_job_can_be_taken_away_and_cloned(page: Page, db: Database) -> None:
     assert [step for step, _ in Metrics(db).snapshots(clone.id)] == [1, 2]
 
 
+def test_a_preset_ends_a_clone(page: Page, db: Database, held: Job) -> None:
+    page.goto(f"/train?job={held.id}")
+    origin = page.locator("#origin")
+    page.get_by_role("button", name="Clone with changes").click()
+    expect(origin).to_contain_text(held.title)
+    page.get_by_label("Thorough").check()
+    expect(origin).not_to_contain_text("Settings of")
+    page.locator("#train-seed input").fill("34")
+    page.locator("#start").click()
+    expect(page.locator("#live [data-job]")).to_contain_text("seed 34")
+    (job,) = [found for found in Jobs(db).list() if found.seed == 34]
+    assert job.cloned_from is None
+    Jobs(db).request_stop(job.id)
+
+
 def taken(page: Page, name: str) -> bytes:
     """What a download button hands out."""
     with page.expect_download() as found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rlkv.masks import HeadMask
 from rlkv.models import model_spec
 from rlkv.worker import create
 from storage.database import open_database
-from ui import Settings, Studio, shell
+from ui import Settings, Studio, catalogue, job_view, shell
 from ui.api.describing import described, put_into
 from ui.api.endpoints import endpoints, public
 from ui.heavy import heavy
@@ -156,6 +157,18 @@ def test_jobs_are_started_once_a_key_looked_at_and_stopped(api: Api) -> None:
     assert api("job", job["id"])["settings"]["seed"] == 5
     assert api("stop_job", job["id"])["state"] == "cancelled"
     assert api("stop_job", job["id"])["state"] == "cancelled"
+
+
+def test_the_masks_of_a_job_are_those_that_it_learned(api: Api) -> None:
+    job = create(heavy("rlkv.training.config").make_config({}), api.studio.db)
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, model="tracer")
+    assert job_view._links(api.studio, job) == ""
+    learned = api.studio.masks.save(mask.to_record(), job_id=job.id).id
+    noted = {catalogue.MADE_FROM: {"name": mask.name, "key": learned}}
+    edited = replace(mask.toggle(0, 0), info=noted)
+    api.studio.masks.save(edited.to_record(), job_id=job.id, parent_id=learned)
+    assert api("job", job.id)["masks"] == [learned]
+    assert f"./heads?mask={learned}" in job_view._links(api.studio, job)
 
 
 def test_a_public_copy_gives_scripts_no_more_rights_than_visitors(

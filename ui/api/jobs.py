@@ -12,6 +12,7 @@ from rlkv.training.config import make_config
 from rlkv.worker import create, create_evaluation
 from storage.jobs import Job
 from storage.supervisor import ensure_running
+from ui import catalogue
 from ui.api.answers import JobLine, JobWhole
 from ui.api.masks import entry_of
 from ui.components.memory_line import refuse_what_cannot_fit
@@ -96,7 +97,7 @@ class JobEndpoints:
             "phase_total": found.phase_total,
             "settings": _shown(found.params),
             "latest": studio.metrics.latest(found.id),
-            "masks": [row.id for row in studio.masks.list(job_id=found.id)],
+            "masks": [row.id for row in catalogue.learned_by(studio, found.id)],
             "results": json.loads(json.dumps(results, default=str)),
         }
 

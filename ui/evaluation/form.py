@@ -102,14 +102,15 @@ def wire_form(studio: Studio, app: gr.Blocks, form: EvalForm) -> None:
         ref = own if own and studio.settings.allows(own) else MODEL
         return [key, ref, _masks(studio, ref, key)]
 
-    def model_changed(model: Any, key: str) -> Any:
-        return _masks(studio, str(model or MODEL), key)
+    def model_changed(model: Any, key: str, masks: Any) -> Any:
+        return for_model(studio, str(model or MODEL), key, masks)
 
     def changed(*given: Any) -> str:
         return size_line(studio, given)
 
     app.load(opened, None, [wanted, form.picker.model, form.masks], **QUIET)
-    form.picker.model.change(model_changed, [form.picker.model, wanted], form.masks, **QUIET)
+    given = [form.picker.model, wanted, form.masks]
+    form.picker.model.change(model_changed, given, form.masks, **QUIET)
     given = form.given()
     gr.on([app.load, *(one.change for one in given)], changed, given, form.size, **FOLLOWS)
 
@@ -130,6 +131,15 @@ def _masks(studio: Studio, model: str, wanted: str) -> Any:
     options = mask_choices(studio, model, wanted)
     chosen = [wanted] if wanted in {key for _, key in options} else first_mask(studio, model)
     return gr.update(choices=options, value=chosen)
+
+
+def for_model(studio: Studio, model: str, wanted: str, chosen: Any) -> Any:
+    """The chooser after another model was chosen: masks that are chosen already stay if they were
+    learned on it, such as those of a cloned job."""
+    options = mask_choices(studio, model, wanted)
+    known = {key for _, key in options}
+    stay = [key for key in chosen or [] if key in known]
+    return gr.update(choices=options, value=stay) if stay else _masks(studio, model, wanted)
 
 
 def config_of(studio: Studio, given: Sequence[Any]) -> EvalConfig:

@@ -14,7 +14,7 @@ from rlkv.evaluation.cells import cells, how_many
 from rlkv.evaluation.config import EvalConfig
 from rlkv.masks import HeadMask
 from tests.rlkv.evaluation.stage import MASK, small
-from ui.evaluation.form import NAMES, command_line, config_of, filled, size_line
+from ui.evaluation.form import NAMES, command_line, config_of, filled, for_model, size_line
 from ui.studio import Settings, Studio
 
 
@@ -77,3 +77,14 @@ def test_the_command_line_is_understood() -> None:
     assert (options.problems, options.top, options.sparsities) == (7, True, "0.5")
     assert options.methods == "learned,random"
     assert len(options.mask) == 1
+
+
+def test_masks_of_a_cloned_job_stay_when_its_model_is_filled_in(studio: Studio) -> None:
+    own = [
+        HeadMask.random(4, 8, sparsity=0.5, seed=seed, model="org/some").to_record()
+        for seed in range(3)
+    ]
+    keys = [studio.masks.save(record).id for record in own]
+    assert for_model(studio, "org/some", "", keys[:2])["value"] == keys[:2]
+    assert for_model(studio, "org/some", "", ["shipped", keys[0]])["value"] == [keys[0]]
+    assert for_model(studio, "tracer", "", keys)["value"] == ["shipped"]
