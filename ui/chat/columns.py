@@ -49,10 +49,6 @@ class Columns:
         """The entries from `begin` on, by column."""
         return {name: getattr(self, name)[begin:] for name in NAMES}
 
-    def to_record(self) -> dict[str, list[Any]]:
-        """All entries, by column."""
-        return self.since(0)
-
 
 def figures(state: SideState) -> dict[str, Any]:
     """What the page says of a side, exactly as the engine reports it."""

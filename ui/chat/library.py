@@ -94,8 +94,7 @@ def wire_library(desk: Desk, runs: Runs, p: Page) -> None:
 
     def acting(change: Acted) -> Callable[..., list[Any]]:
         def act(request: gr.Request, event: gr.EventData, screen: Screen | None) -> list[Any]:
-            if runs.of(request.session_hash or "") is not None:
-                raise refusal("An answer is being written here: stop it first.")
+            _require_quiet(runs, request)
             with told():
                 return drawn(desk, change(screen or Screen(), data_of(event)))
 
@@ -108,10 +107,15 @@ def wire_library(desk: Desk, runs: Runs, p: Page) -> None:
         (p.talk.recorded, library.played), (p.kept.new.click, library.new),
     ):  # fmt: skip
         event(acting(change), p.screen, p.drawn(), **PRIVATE)
-    _wire_files(desk, p)
+    _wire_files(desk, runs, p)
 
 
-def _wire_files(desk: Desk, p: Page) -> None:
+def _require_quiet(runs: Runs, request: gr.Request) -> None:
+    if runs.of(request.session_hash or "") is not None:
+        raise refusal("An answer is being written here: stop it first.")
+
+
+def _wire_files(desk: Desk, runs: Runs, p: Page) -> None:
     def written(kind: str) -> Callable[[Screen | None], str]:
         def write(screen: Screen | None) -> str:
             with told():
@@ -119,7 +123,8 @@ def _wire_files(desk: Desk, p: Page) -> None:
 
         return write
 
-    def brought(path: str, screen: Screen | None) -> list[Any]:
+    def brought(request: gr.Request, path: str, screen: Screen | None) -> list[Any]:
+        _require_quiet(runs, request)
         with told():
             now, title = screen or Screen(), ""
             new, title = exchange.read(desk, Path(path))

@@ -42,7 +42,8 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     _wire_opening(desk, page, app, wanted)
     wire_fields(studio, runs, page, wanted)
     wire_library(desk, runs, page)
-    _wire_answers(desk, runs, page, app)
+    _wire_answers(desk, runs, page)
+    _wire_ends(desk, runs, page, app)
 
 
 def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> None:
@@ -69,7 +70,7 @@ def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> None
     app.load(chosen, None, [wanted, p.picker.model], **QUIET)
 
 
-def _wire_answers(desk: Desk, runs: Runs, p: Page, app: gr.Blocks) -> None:
+def _wire_answers(desk: Desk, runs: Runs, p: Page) -> None:
     running = gr.State(None)
     starts = _wire_starts(desk, runs, p, running)
 
@@ -77,7 +78,7 @@ def _wire_answers(desk: Desk, runs: Runs, p: Page, app: gr.Blocks) -> None:
         idle = [gr.skip()] * (len(p.drawn()) + 2)
         run = runs.get(str(token))
         if run is None or run.state == "done":  # stopped while it waited
-            yield [*drawn(desk, screen or Screen()), *_buttons(busy=False)] if run else idle
+            yield idle
             return
         with told():
             for _ in _answered(desk, run):
@@ -87,26 +88,58 @@ def _wire_answers(desk: Desk, runs: Runs, p: Page, app: gr.Blocks) -> None:
     def failed(token: str, screen: Screen | None) -> list[Any]:
         run = runs.get(str(token))
         question = run.plan.question if run else gr.skip()
-        return [*drawn(desk, screen or Screen()), *_buttons(busy=False), question]
+        return [*_drawn_anyway(desk, screen), *_buttons(busy=False), question]
 
-    def halt(request: gr.Request) -> None:
-        runs.stop(request.session_hash or "")
+    shown = [*p.drawn(), *p.buttons()]
+    for start in starts:
+        # The browser drops an event that is still under way if it comes a second time: a question
+        # that was stopped in line would block the next one until the line gets to it.
+        asked = start.success(
+            ask, [running, p.screen], shown, trigger_mode="multiple", **MODEL_RUNS
+        )
+        asked.failure(failed, [running, p.screen], [*shown, p.question], **QUIET)
+
+
+def _wire_ends(desk: Desk, runs: Runs, p: Page, app: gr.Blocks) -> None:
+    """Stop, and a tab that is closed."""
 
     def left(request: gr.Request) -> None:
         """The tab was closed: nobody reads its answer any more, or asks on."""
         run = runs.of(request.session_hash or "")
         if run is not None:
             run.left = True  # what it keeps at its end is forgotten there
-        halt(request)
+        runs.stop(request.session_hash or "")
         if _keeper.cache_info().currsize:
             _keeper().forget(request.session_hash or "")
 
-    shown = [*p.drawn(), *p.buttons()]
-    for start in starts:
-        asked = start.success(ask, [running, p.screen], shown, **MODEL_RUNS)
-        asked.failure(failed, [running, p.screen], [*shown, p.question], **QUIET)
-    p.stop.click(halt, None, None, **QUIET)
+    def halt(request: gr.Request, screen: Screen | None, text: Any) -> list[Any]:
+        return _halted(desk, runs, request.session_hash or "", screen, text)
+
+    shown = [*p.drawn(), *p.buttons(), p.question]
+    p.stop.click(halt, [p.screen, p.question], shown, **QUIET)
     app.unload(left)
+
+
+def _halted(desk: Desk, runs: Runs, session: str, screen: Screen | None, text: Any) -> list[Any]:
+    """Stop. What is being written ends by itself; what still waits in line is taken off the page
+    at once, and its question given back where it would be lost."""
+    run = runs.of(session)
+    waits = run is not None and run.state == "waiting"
+    runs.stop(session)
+    if run is None or not waits:
+        return [gr.skip()] * 7
+    is_new = run.plan.asked is None and not str(text or "").strip()
+    question = run.plan.question if is_new else gr.skip()
+    screen = replace(screen or Screen(), run=None)
+    return [*_drawn_anyway(desk, screen), *_buttons(busy=False), question]
+
+
+def _drawn_anyway(desk: Desk, screen: Screen | None) -> list[Any]:
+    """The screen; an empty one where its conversation was deleted, as by another tab."""
+    try:
+        return drawn(desk, screen or Screen())
+    except StorageError:
+        return drawn(desk, Screen())
 
 
 def _wire_starts(desk: Desk, runs: Runs, p: Page, running: gr.State) -> list[Any]:

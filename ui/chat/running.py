@@ -55,6 +55,8 @@ class Run:
     """Its tab was closed."""
     extra: list[dict[str, Any]] = field(default_factory=list)
     """What is added to each side at the end: whether it is right."""
+    in_line_at: float = field(default_factory=time.monotonic)
+    """When it was last seen waiting in line, where it is put as it is made."""
     _asked: dict[int, tuple[HeadMask | None, Mapping[str, Any], float]] = field(
         default_factory=dict
     )
@@ -232,6 +234,7 @@ class Runs:
     def place(self, run: Run) -> int:
         """How many stand before a waiting run."""
         if (found := self._line(run.session)) is not None:
+            run.in_line_at = time.monotonic()
             return found
         with self._lock:  # it is just being put into line
             before = list(self._runs.values())
@@ -260,10 +263,17 @@ class Runs:
         return {"state": state, "place": place, "words": run.words, "sides": run.since(counts)}
 
     def _forget(self) -> None:
-        now = time.monotonic()
         for token, run in list(self._runs.items()):
-            if run.ended_at is not None and (run.left or now - run.ended_at > FORGET_SECONDS):
+            if self._is_past(run, time.monotonic()):
                 del self._runs[token]
+
+    def _is_past(self, run: Run, now: float) -> bool:
+        """Whether nobody reads it any more, or it waits for a page that went before it asked."""
+        if run.ended_at is not None:
+            return run.left or now - run.ended_at > FORGET_SECONDS
+        if run.state == "waiting" and self._line(run.session) is not None:
+            run.in_line_at = now
+        return run.state == "waiting" and now - run.in_line_at > FORGET_SECONDS
 
 
 def _whole(value: object) -> int:

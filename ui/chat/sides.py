@@ -22,6 +22,8 @@ SHOWN = {"both": (0, 1), "first": (0,), "second": (1,), "three": (0, 1, 2)}
 """Which sides answer, by the value of the chips."""
 COMPRESSED_ROLES = ("comp", "comp2", "comp3")
 """Colours of compressed sides, in the order in which they stand."""
+COMPRESSED = "Compressed"
+"""What the only side with a mask is called."""
 MOST_WINDOW = 100_000
 Shape = tuple[int, int]
 
@@ -95,7 +97,7 @@ def facts(masks: Sequence[HeadMask | None], slots: Sequence[int]) -> list[dict[s
     if compressed == 1:
         for one in said:
             if one["role"] == "comp":
-                one["name"] = "Compressed"
+                one["name"] = COMPRESSED
     return said
 
 
@@ -107,7 +109,7 @@ def unknown_facts(chosen: Sequence[Choice], slots: Sequence[int]) -> list[dict[s
         if one.is_full
         else {
             "role": next(compressed),
-            "name": "Compressed",
+            "name": COMPRESSED,
             "hint": "",
             "mask": None,
             "slot": slot,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rlkv.masks import HeadMask
 from tests.ui.chat.stage import finished, plan
 from ui.chat import sides
 from ui.chat.blind import concealed, visible_lengths
 from ui.chat.columns import NAMES
-from ui.chat.running import Run, Runs
+from ui.chat.fields import _change
+from ui.chat.running import FORGET_SECONDS, Run, Runs
+from ui.models.facts import facts_of
+from ui.studio import Settings, Studio
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +127,42 @@ def test_changes_of_one_slider_are_made_once(monkeypatch: pytest.MonkeyPatch) ->
     run.make_changes()
     assert run.control.take_changes() == {0: None}
     assert run.sides[0]["hint"] == "second"
+
+
+def test_a_side_changed_in_an_answer_is_called_what_it_is_now(tmp_path: Path) -> None:
+    studio = Studio.open(Settings(data_dir=tmp_path))
+    facts_of("tracer", 60)
+    full, shipped = [sides.FULL, 0.5, 16, 64], ["shipped", 0.5, 4, 16]
+    rest = [False, 0, 1, 0, 120, "", True, False]
+
+    def named(before: list[Any], *now: list[Any]) -> str:
+        run = Run("tab", sides.facts(before, (0, 1)), plan())
+        _change(studio, run, 1, ["tracer", "both", *now[0], *now[1], *full, *rest])
+        run._asked[1] = (*run._asked[1][:2], 0.0)
+        run.make_changes()
+        return str(run.sides[1]["name"])
+
+    mask = HeadMask.random(4, 8, sparsity=0.5, seed=0, name="old")
+    assert named([mask, None], full, shipped).endswith(", 50 %")
+    assert named([mask, mask], full, shipped).endswith(", 50 %")
+    assert "old" not in named([mask, mask], full, shipped)
+    assert named([None, mask], full, full) == "Full"
+    assert named([None, mask], full, shipped) == "Compressed"
+    studio.db.close()
+
+
+def test_a_run_whose_page_never_asks_for_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    line: dict[str, int] = {"waits": 3}
+    runs, facts = Runs(line.get), sides.facts([None], (0,))
+    now = [100.0]
+    monkeypatch.setattr("ui.chat.running.time.monotonic", lambda: now[0])
+    lost, waits = runs.begin("lost", facts, plan()), runs.begin("waits", facts, plan())
+    assert lost is not None
+    assert waits is not None
+    for run in (lost, waits):
+        run.in_line_at = now[0]
+    now[0] += FORGET_SECONDS + 1
+    assert runs.begin("waits", facts, plan()) is None
+    assert runs.of("waits") is waits
+    assert runs.get(lost.token) is None
+    assert runs.begin("lost", facts, plan()) is not None
