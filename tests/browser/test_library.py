@@ -34,8 +34,11 @@ def db(server: Server) -> Iterator[Database]:
 
 def saved(db: Database, seed: int, **fields: object) -> str:
     mask = HeadMask.random(
-        4, 8, sparsity=0.5, seed=seed, sink=4, recent=16, model="tracer",
-        **{"name": f"Library {seed}", "info": {"task": "tracing", "seed": seed}, **fields},
+        4, 8, sparsity=0.5, seed=seed, sink=4, recent=16,
+        **{
+            "model": "tracer", "name": f"Library {seed}",
+            "info": {"task": "tracing", "seed": seed}, **fields,
+        },
     )  # fmt: skip
     return Masks(db).save(mask.to_record()).id
 
@@ -99,6 +102,18 @@ def test_two_are_compared_and_several_averaged(page: Page, db: Database) -> None
     page.get_by_role("button", name="Compare").click()
     expect(page).to_have_url(re.compile(rf"/heads\?mask={keys[0]}&view=difference&other={keys[1]}"))
     expect(page.locator("#map")).to_contain_text("“Library 912”")
+
+
+def test_a_refused_average_leaves_nothing_ticked(page: Page, db: Database) -> None:
+    keys = [saved(db, 915), saved(db, 916, model="org/other")]
+    page.goto("/masks")
+    for key in keys:
+        row(page, key).locator("[data-pick]").check()
+    page.get_by_role("button", name="Average").click()
+    expect(page.locator(".toast-body")).to_contain_text("one model")
+    for key in keys:
+        expect(row(page, key).locator("[data-pick]")).not_to_be_checked()
+    expect(page.locator(".chosen")).to_be_hidden()
 
 
 def test_a_link_shows_a_mask_on_every_page_and_keeps_it_on_request(

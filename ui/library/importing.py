@@ -15,6 +15,7 @@ from rlkv.mask_files.parsed import MAX_NAME, one_line
 from rlkv.mask_metrics import CLAIMED, IMPORTED, figure, true_info
 from rlkv.mask_picture import thumbnail
 from rlkv.masks import HeadMask
+from storage.errors import StorageError
 from ui import catalogue
 from ui.mask_hint import commit_here, in_use
 from ui.studio import Studio
@@ -93,6 +94,23 @@ def kept(
         mask = replace(mask, model=str(model))
     key = store(studio, mask, one.file, one.found.form)
     return tuple(w for w in pending if w is not one), key
+
+
+def all_kept(studio: Studio, pending: Pending) -> tuple[Pending, str]:
+    """Stores as many of the masks as can be; -> what still waits, and what was done, in words.
+
+    Raises:
+        UserError, StorageError: why not even the first can be stored.
+    """
+    numbers = [one.number for one in pending if one.found is not None]
+    for done, number in enumerate(numbers):
+        try:
+            pending, _ = kept(studio, pending, number)
+        except (UserError, StorageError) as error:
+            if not done:
+                raise
+            return pending, f"Kept {done} of {len(numbers)} masks. {error}"
+    return pending, f"Kept {len(numbers)} mask{'' if len(numbers) == 1 else 's'}."
 
 
 def store(studio: Studio, mask: HeadMask, file: str, form: str) -> str:

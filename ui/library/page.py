@@ -15,7 +15,7 @@ from ui.events import FOLLOWS, PRIVATE, QUIET
 from ui.library import shelf, view
 from ui.library.averaging import average
 from ui.library.exporting import written
-from ui.library.importing import Pending, event_data, kept, looked_at, preview
+from ui.library.importing import Pending, all_kept, event_data, kept, looked_at, preview
 from ui.library.layout import Page, lay_out
 from ui.library.sharing import share_card
 from ui.messages import notice, told
@@ -133,13 +133,11 @@ def _wire_importing(studio: Studio, p: Page) -> None:
         notice(f"Kept “{studio.masks.get(key).name}”.")
         return [pending, preview(studio, pending), *listed(studio, words, model)]
 
-    def keep_all(pending: Pending, words: str, model: str) -> Shown:
-        numbers = [one.number for one in pending if one.found is not None]
+    def keep_all(pending: Pending, search: str, model: str) -> Shown:
         with told():
-            for number in numbers:
-                pending, _ = kept(studio, pending, number)
-        notice(f"Kept {len(numbers)} masks.")
-        return [pending, preview(studio, pending), *listed(studio, words, model)]
+            pending, words = all_kept(studio, pending)
+        notice(words)
+        return [pending, preview(studio, pending), *listed(studio, search, model)]
 
     def discard(event: gr.EventData, pending: Pending) -> Shown:
         number = event_data(event).get("n")

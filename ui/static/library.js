@@ -74,7 +74,11 @@ window.rlkvLibrary = (() => {
       location.href = `./heads?${query}`;
       return;
     }
-    if (what === "average") { send("average", { keys: [...picked] }); return picked.clear(); }
+    if (what === "average") {
+      send("average", { keys: [...picked] });
+      picked.clear();
+      return paint(root);  // a refusal draws no list anew
+    }
     if (what === "keep-all") return send("keep_all", {});
     if (what === "keep" || what === "discard") {
       const card = button.closest("[data-n]").closest(".import");

@@ -17,9 +17,9 @@ from rlkv.mask_files import shared_contents
 from rlkv.masks import HeadMask
 from storage.errors import StorageError
 from ui import catalogue
-from ui.library import shelf, view
+from ui.library import importing, shelf, view
 from ui.library.averaging import average
-from ui.library.importing import kept, looked_at
+from ui.library.importing import all_kept, kept, looked_at
 from ui.library.page import _checked, found, stored_key
 from ui.library.sharing import address, share_card
 from ui.studio import Settings, Studio
@@ -161,6 +161,31 @@ def test_an_import_is_kept_once_and_for_a_model_of_its_shape(
         kept(studio, rest, 1)
     with pytest.raises(UserError, match="20 files at once"):
         looked_at([str(path)] * 21, ())
+
+
+def test_what_was_kept_before_a_refusal_does_not_wait_any_more(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(mask(seed).save_zip(tmp_path / f"{seed}.zip")) for seed in range(3)]
+    pending = looked_at(paths, ())
+    most = [2]
+
+    def store(*given: Any) -> str:
+        most[0] -= 1
+        if most[0] < 0:
+            raise StorageError("No room for more.")
+        return importing_store(*given)
+
+    importing_store = importing.store
+    monkeypatch.setattr(importing, "store", store)
+    rest, words = all_kept(studio, pending)
+    assert words == "Kept 2 of 3 masks. No room for more."
+    assert [one.number for one in rest] == [3]
+    with pytest.raises(StorageError, match="No room"):
+        all_kept(studio, rest)
+    most[0] = 2
+    assert all_kept(studio, rest) == ((), "Kept 1 mask.")
+    assert sorted(row.name for row in studio.masks.list()) == ["seed 0", "seed 1", "seed 2"]
 
 
 def _uploaded(folder: Path, files: Mapping[str, str | bytes]) -> list[str]:
