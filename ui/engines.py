@@ -30,9 +30,11 @@ class Engines:
     def of(self, model: str) -> Engine:
         """The engine of a model; nothing is loaded before it is asked to. One whose loading failed
         is made anew: the model may be there by now."""
-        if model == MODEL:
-            return self._embedded
         with self._lock:
+            if model == MODEL:
+                if self._embedded.failed:
+                    self._embedded = Engine()
+                return self._embedded
             engine = self._others.pop(model, None)
             if engine is None or engine.failed:
                 engine = Engine(model)

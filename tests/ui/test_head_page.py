@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ import pytest
 from rlkv.errors import UserError
 from rlkv.explore.table import HeadTable
 from rlkv.masks import HeadMask
+from tests.ui.handlers import built, handler
 from ui import catalogue, finder, measured, neuronpedia
 from ui.engine import MODEL
 from ui.engines import MOST, Engines
-from ui.head import change, facts, looking
+from ui.head import change, facts, looking, page
 from ui.head.here import Here, from_address, link, parsed, require_model
 from ui.studio import Settings, Studio
 
@@ -61,6 +64,31 @@ def test_a_public_copy_loads_its_own_model_only(tmp_path: Path, here: Here) -> N
     require_model(public, here)
     with pytest.raises(UserError, match="embedded model only"):
         require_model(public, here.on("/etc"))
+
+
+def test_a_link_downloads_and_loads_no_model_unasked(
+    studio: Studio, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(studio: Studio, here: Here, *given: object) -> list[object]:
+        measured.append(here.model)
+        return []
+
+    monkeypatch.setattr(looking, "measure", measure)
+    app = built(lambda app: page.build(studio, app))
+    parts: Any = SimpleNamespace(looking=SimpleNamespace(shown=lambda: [None] * 7))
+    look = page._quietly(studio, parts)
+    for model in ("org/some-7b", "random:llama-135m"):
+        query = SimpleNamespace(query_params={"model": model})
+        handler(app, "ui.head.page.opened")(query)
+        assert studio.engines.status(model).state == "absent"
+        said = look(here.on(model), "text", looking.PLAIN, "Mean", None)
+        assert f"Press Look to load {model}." in said[1]
+    assert measured == []
+    for model in (MODEL, str(tmp_path), "x" * 300):
+        look(here.on(model), "text", looking.PLAIN, "Mean", None)
+    assert measured == [MODEL, str(tmp_path), "x" * 300]
 
 
 def test_shipped_measurements_are_there_and_fit(studio: Studio, here: Here) -> None:

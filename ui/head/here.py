@@ -12,10 +12,12 @@ import numpy as np
 from rlkv.masks import HeadMask
 from ui import catalogue
 from ui.engine import MODEL
+from ui.heavy import heavy
 from ui.models.allowed import require_allowed
 from ui.studio import Studio
 
 MAX_REF = 500
+UNDER_WAY = ("checking", "loading", "ready")
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,15 @@ def require_model(studio: Studio, here: Here) -> None:
         UserError: on a public copy for other models than the embedded one.
     """
     require_allowed(studio, here.model)
+
+
+def needs_a_press(studio: Studio, here: Here) -> bool:
+    """Whether its model would have to be downloaded, or made up, only because somebody opened a
+    link: such a model waits for a press of Look."""
+    if here.model == MODEL or studio.engines.status(here.model).state in UNDER_WAY:
+        return False
+    try:
+        place: str = heavy("rlkv.model_facts").place_of(here.model)
+    except (OSError, RuntimeError, ValueError):
+        return False  # no name at all: loading says so at once
+    return place in ("hub", "random")

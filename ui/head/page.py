@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from ui.components.headmap import head_map, head_map_value, picked
 from ui.engine import MODEL
 from ui.events import MODEL_RUNS, PRIVATE, QUIET
 from ui.head import change, facts, looking, scores
-from ui.head.here import Here, from_address, require_model
+from ui.head.here import Here, from_address, needs_a_press, require_model
 from ui.heads.views import needed
 from ui.messages import told
 from ui.studio import Studio
@@ -85,8 +84,7 @@ def _wire_opening(studio: Studio, app: gr.Blocks, p: Parts, other: gr.Column) ->
         here = from_address(studio, request.query_params)
         if here is None:
             return [None, NO_MASK, *[gr.skip()] * (len(p.known()) - 2), *[gr.skip()] * 4]
-        with suppress(UserError):  # said where something is measured
-            require_model(studio, here)
+        if here.model == MODEL:
             studio.engines.load(here.model)
         text = looking.default_text(here)
         choosable = not studio.settings.shared and here.model != MODEL
@@ -188,6 +186,8 @@ def _quietly(studio: Studio, p: Parts) -> Any:
             return [gr.skip(), gr.skip(), *nothing]
         try:
             require_model(studio, here)
+            if needs_a_press(studio, here):
+                raise UserError(f"Press Look to load {here.model}.")
             return looking.measure(studio, here, str(text), kind, str(group), read)
         except UserError as error:
             return [gr.skip(), looking.why_not(str(error)), *nothing]

@@ -30,6 +30,7 @@ LATER_S = 4.0
 LONGEST_REF = 500
 LOOKS: dict[str, Any] = {"concurrency_limit": None, **PRIVATE}
 """Queued, though short: Gradio tells a state's listeners of changes by queued events only."""
+SHARED = "Visitors of a public copy share its models: they make room by themselves."
 ABOUT = "By name, a Hub id (org/name or org/name@revision), a folder, or a .gguf file"
 
 
@@ -144,6 +145,8 @@ def _acted(studio: Studio, act: Callable[[str], None], ref: Any) -> list[Any]:
     model = _reference(ref)
     with told():
         require_allowed(studio, model)
+        if studio.settings.shared and act != studio.engines.load:
+            raise UserError(SHARED)
         act(model)
     forget(model)
     return _painted(studio, model, None)
@@ -166,14 +169,14 @@ def _painted(studio: Studio, model: str, seen: str | None) -> list[Any]:
     if seen == now:
         return [gr.skip()] * 8
     busy = pending or status.state in BUSY
-    own = model == MODEL
+    fixed = model == MODEL or studio.settings.shared
     return [
         now,
         line,
         state_line(status),
         gr.update(visible=status.state in ("absent", "failed"), interactive=not hindered),
-        gr.update(visible=status.state in ("checking", "loading") and not own),
-        gr.update(visible=status.state == "ready" and not own),
+        gr.update(visible=status.state in ("checking", "loading") and not fixed),
+        gr.update(visible=status.state == "ready" and not fixed),
         model if status.state == "ready" else None,
         gr.Timer(SOON_S if busy else LATER_S, active=True),
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rlkv import headroom
+from rlkv import headroom, models
 from rlkv.errors import UserError
 from tests.ui.models.conftest import Gate, until
 from ui.engine import MODEL
@@ -166,6 +166,23 @@ def test_the_embedded_model_stays() -> None:
         with pytest.raises(UserError, match="always there"):
             act(MODEL)
     assert engines.status(MODEL).state == "ready"
+
+
+def test_the_embedded_model_is_loaded_again_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise UserError("No memory is left.")
+
+    engines = Engines()
+    monkeypatch.setattr(models, "load_model", full)
+    with pytest.raises(UserError, match="No memory"), engines.lease(MODEL):
+        pass
+    assert engines.status(MODEL).state == "failed"
+    monkeypatch.undo()
+    with engines.lease(MODEL):
+        assert engines.status(MODEL).leases == 1
+    assert engines.embedded.ready
 
 
 @pytest.mark.real_model

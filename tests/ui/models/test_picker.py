@@ -106,3 +106,17 @@ def test_a_public_copy_offers_and_reads_its_own_model_only(tmp_path: Path, folde
         with pytest.raises(gr.Error, match="embedded model only"):
             picker._acted(public, act, folder)
     assert public.engines.status(folder).state == "absent"
+
+
+def test_visitors_do_not_take_a_model_from_each_other(tmp_path: Path, folder: str) -> None:
+    settings = Settings(shared=True, models=(folder,), data_dir=tmp_path / "public")
+    public = Studio.open(settings)
+    facts_of(folder, 60)
+    picker._acted(public, public.engines.load, folder)
+    for act in (public.engines.cancel, public.engines.unload):
+        with pytest.raises(gr.Error, match="make room by themselves"):
+            picker._acted(public, act, folder)
+    loading = picker._painted(public, folder, None)
+    until(lambda: public.engines.status(folder).state == "ready")
+    for painted in (loading, picker._painted(public, folder, None)):
+        assert [button["visible"] for button in painted[4:6]] == [False, False]
