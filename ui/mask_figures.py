@@ -38,7 +38,7 @@ def size_of(mask: HeadMask) -> HeadSize | None:
     """From the mask's own notes, which need no torch; else from the model's configuration."""
     noted = [mask.info.get(name) for name in ("head_dim", "itemsize", "query_heads")]
     whole = [n for n in noted if isinstance(n, int) and 0 < n < 10**6]
-    if len(whole) == 3:
+    if len(whole) == 3 and whole[2] >= mask.kv_heads:  # an imported file may say anything
         return HeadSize(whole[0], whole[1], whole[2] // mask.kv_heads)
     # Anybody may have written that name: on a shared copy it must not be looked up with the owner's
     # token, nor on the owner's disk.

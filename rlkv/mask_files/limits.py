@@ -17,7 +17,8 @@ NAMES = (GATES, CONFIG, TSV, PAPER_TSV)
 PICTURE, CARD = "heads.svg", "README.md"
 SCHEMA = 1
 MAX_BYTES = 5_000_000
-MAX_HEADS = 100_000
+MAX_HEADS = 20_000
+"""KV heads of a model; what has more could not be drawn."""
 MAX_LAYERS = 10_000
 MAX_WINDOW = 10**6
 MAX_INFO = 256_000

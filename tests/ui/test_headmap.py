@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlkv.errors import UserError
 from rlkv.gate_history import GateHistory
+from rlkv.mask_files.limits import require_shape
+from rlkv.masks import HeadMask
 from ui.components.headmap import (
     MOST_FRAMES,
     head_map_value,
@@ -16,8 +19,17 @@ from ui.components.headmap import (
     picked,
     training_frames,
 )
+from ui.mask_figures import size_of
 
 SHAPE = (4, 8)
+
+
+def test_notes_that_fit_no_model_give_no_size() -> None:
+    noted = {"head_dim": 16, "itemsize": 4, "query_heads": 16}
+    size = size_of(HeadMask.full(4, 8, model="org/x", info=noted))
+    assert size is not None
+    assert size.group == 2
+    assert size_of(HeadMask.full(4, 8, info={**noted, "query_heads": 4})) is None
 
 
 def test_values_texts_and_words_stand_at_their_cells() -> None:
@@ -28,6 +40,15 @@ def test_values_texts_and_words_stand_at_their_cells() -> None:
     assert value["hover"][1][1] == "gate 0.500 · rank 2 of 4"
     assert value["kept"] == [[True, False], [False, True]]
     assert value["selected"] == [1, 0]
+
+
+def test_what_can_be_imported_can_be_drawn() -> None:
+    require_shape((2, 10_000))
+    assert len(head_map_value(np.ones((2, 10_000)))["values"][0]) == 10_000
+    with pytest.raises(UserError, match="layers x KV heads"):
+        require_shape((2, 10_001))
+    with pytest.raises(ValueError, match="head map"):
+        head_map_value(np.ones((2, 10_001)))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rlkv.cuts import ranks
 from rlkv.gate_history import GateHistory
+from rlkv.mask_files.limits import MAX_HEADS
 
 Scale = Literal["gate", "rank", "kept", "diverging", "share"]
 Cell = tuple[int, int]
@@ -25,7 +26,6 @@ Cell = tuple[int, int]
 
 MOST_FRAMES = 150
 """Steps of a training that are sent to the browser; a longer one is thinned."""
-MOST_HEADS = 20_000
 LEVELS = 65535
 
 
@@ -105,7 +105,7 @@ def head_map_value(
         ValueError: if the tables do not fit each other or hold what is no number.
     """
     table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or not np.isfinite(table).all() or not 0 < table.size <= MOST_HEADS:
+    if table.ndim != 2 or not np.isfinite(table).all() or not 0 < table.size <= MAX_HEADS:
         raise ValueError(f"A head map needs a table of finite numbers, not {table.shape}.")
     layers, heads = table.shape
     for other in (kept, texts, hover):
