@@ -6,6 +6,7 @@ Reads the settings, builds the pages, serves them.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from storage.errors import StorageError
 from storage.locations import VARIABLE, data_dir, snapshot_dir
 from ui import doors, listening, space
 
+NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 EXTRA = "pip install 'rlkv[app]', or '.[app]' in a copy of the repository."
 
 
@@ -91,6 +93,7 @@ def _serve(host: str, port: int, folder: Path, auth: listening.Auth | None) -> N
     app = build_app(studio)
     options = launch_options(folder) | {"auth": auth}
     options = doors.guarded(options, host, on_space=space.here() is not None)
+    host = in_address(host)
     app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     ensure_running(studio.db.folder)  # now: its own imports would have slowed the start
     print(f"RLKV Studio is at http://{host}:{port}", flush=True)
@@ -144,19 +147,26 @@ def port_number(text: str) -> int:
     return number
 
 
+def in_address(host: str) -> str:
+    """A host as it stands in an address, and as Gradio takes it: IPv6 in brackets."""
+    bare = host.strip("[]")
+    return f"[{bare}]" if ":" in bare else bare
+
+
 def why_not(host: str, port: int) -> str:
     """Why we can't listen there and what to do, or ""."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
+    bare = host.strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((bare, port))
             return ""
-        except OSError as error:
-            other = port + 1 if port < 65535 else 7860
-            return (
-                f"Can't listen on {host}:{port} ({error.strerror}). Stop what runs there, or "
-                f"choose another port: python app.py --port {other}"
-            )
+    except OSError as error:
+        where = f"Can't listen on {in_address(host)}:{port} ({error.strerror})."
+        if isinstance(error, socket.gaierror) or error.errno in NOT_HERE:
+            return f"{where} Choose an address of this machine: python app.py --host 127.0.0.1"
+        other = port + 1 if port < 65535 else 7860
+        return f"{where} Stop what runs there, or choose another port: python app.py --port {other}"
 
 
 if __name__ == "__main__":

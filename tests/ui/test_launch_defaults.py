@@ -7,6 +7,7 @@ Each line stands for a fault of Gradio's past, or a page of it that shows too mu
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,28 @@ def test_what_is_private_is_blocked(launched: dict[str, Any]) -> None:
     """Not the whole folder, which holds the files that are handed out."""
     folder = launched["folder"]
     assert {str(folder / "jobs"), str(folder / FILE_NAME)} <= set(launched["blocked_paths"])
+
+
+def test_an_ipv6_address_is_tried_and_told_as_one() -> None:
+    assert program.in_address("::1") == program.in_address("[::1]") == "[::1]"
+    assert program.in_address("127.0.0.1") == "127.0.0.1"
+    with socket.socket(socket.AF_INET6) as taken:
+        try:
+            taken.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"Can't listen on [::1]:{port}" in program.why_not("::1", port)
+        assert "another port" in program.why_not("[::1]", port)
+    assert program.why_not("::1", port) == ""
+    assert program.why_not("[::1]", port) == ""
+
+
+def test_an_address_of_another_machine_is_not_a_question_of_the_port() -> None:
+    said = program.why_not("203.0.113.7", 7860)
+    assert "an address of this machine" in said
+    assert "port" not in said
 
 
 class Seen(Exception):
