@@ -26,11 +26,12 @@ class JobFiles:
     buttons: dict[str, gr.Button]
     file: gr.DownloadButton
 
-    def wire(self, seen: gr.State, contents: Contents, kind: str) -> None:
-        """`seen` is the page's: (job id, ...) or None; `kind` is what the job is called."""
+    def wire(self, which: list[gr.State], contents: Contents, kind: str) -> None:
+        """`which`: the job that a person chose, and what the page shows, (job id, ...); each may
+        be None. `kind` is what the job is called."""
         for name, button in self.buttons.items():
             button.click(
-                partial(_written, contents, kind, name), seen, self.file, **PRIVATE
+                partial(_written, contents, kind, name), which, self.file, **PRIVATE
             ).success(None, None, None, **take(str(self.file.elem_id)))
 
 
@@ -44,11 +45,12 @@ def job_files(titles: Mapping[str, str], elem_id: str) -> JobFiles:
     return JobFiles(made, gr.DownloadButton(visible="hidden", elem_id=elem_id))
 
 
-def _written(contents: Contents, kind: str, name: str, seen: Any) -> str:
-    if not seen or not seen[0]:
+def _written(contents: Contents, kind: str, name: str, wanted: Any, seen: Any) -> str:
+    job_id = wanted or (seen[0] if seen else None)
+    if not job_id:
         raise refusal(f"Choose {'an' if kind[0] in 'aeiou' else 'a'} {kind} first.")
     with told():
-        file_name, data = contents(str(seen[0]), name)
+        file_name, data = contents(str(job_id), name)
     path = new_folder(kind) / file_name
     path.write_bytes(data)
     return str(path)

@@ -31,13 +31,13 @@ def training_files() -> JobFiles:
     return job_files(BUTTONS, "job-file")
 
 
-def wire_files(studio: Studio, parts: JobFiles, seen: gr.State) -> None:
-    """`seen` is the page's: (job id, ...) or None."""
+def wire_files(studio: Studio, parts: JobFiles, which: list[gr.State]) -> None:
+    """`which` are the page's states that say which job it is about."""
 
     def contents(job_id: str, name: str) -> tuple[str, bytes]:
         return _CONTENTS[name](studio, studio.jobs.get(job_id))
 
-    parts.wire(seen, contents, "job")
+    parts.wire(which, contents, "job")
 
 
 def _metrics(studio: Studio, job: Job) -> tuple[str, bytes]:

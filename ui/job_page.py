@@ -36,6 +36,12 @@ class Parts(Protocol):
     """The components that such a page has."""
 
     @property
+    def wanted(self) -> gr.State:
+        """Id of the job that a person chose, or None. No tick of the clock writes it: one that was
+        under way during a click would take the click back."""
+        ...
+
+    @property
     def seen(self) -> gr.State: ...
     @property
     def jobs(self) -> gr.HTML: ...
@@ -63,45 +69,54 @@ def wire_job(
     """
 
     def opened(request: gr.Request) -> list[Any]:
-        return paint(default(request.query_params.get("job")), None)
+        job_id = default(request.query_params.get("job"))
+        return [job_id, *paint(job_id, None)]
 
-    def ticked(seen: Seen | None) -> list[Any]:
-        return paint(seen[0] if seen else default(None), seen)
+    def ticked(wanted: str | None, seen: Seen | None) -> list[Any]:
+        return paint(shown(wanted, seen) or default(None), seen)
 
     def picked(event: gr.EventData) -> list[Any]:
         data = getattr(event, "_data", None)
         job_id = data.get("id") if isinstance(data, dict) else None
         if not isinstance(job_id, str):
-            return [gr.skip()] * len(p.live())
-        return paint(default(job_id), None)
+            return [gr.skip()] * (1 + len(p.live()))
+        job_id = default(job_id)
+        return [job_id, *paint(job_id, None)]
 
-    def acted(act: Callable[[str], Job]) -> Callable[[Seen | None], list[Any]]:
-        def press(seen: Seen | None) -> list[Any]:
+    def acted(act: Callable[[str], Job]) -> Callable[[str | None, Seen | None], list[Any]]:
+        def press(wanted: str | None, seen: Seen | None) -> list[Any]:
             with told():
                 studio.require_training()
-                act(chosen(seen))
+                act(chosen(wanted, seen))
                 ensure_running(studio.db.folder)
-            return paint(chosen(seen), None)
+            return paint(chosen(wanted, seen), None)
 
         return press
 
     # The clock starts when the page shows the job that was asked for: a tick under way before that
     # would come back with another one.
     clock = gr.Timer(1.0, active=False)
-    opening = app.load(opened, None, p.live(), **QUIET)
+    which, everything = [p.wanted, p.seen], [p.wanted, *p.live()]
+    opening = app.load(opened, None, everything, **QUIET)
     opening.then(lambda: gr.Timer(active=True), None, clock, **QUIET)
-    clock.tick(ticked, p.seen, p.live(), **QUIET)
-    p.jobs.open(picked, None, p.live(), **QUIET)
+    clock.tick(ticked, which, p.live(), **QUIET)
+    p.jobs.open(picked, None, everything, **QUIET)
     # Asked for at the time of the event: the jobs are those of whoever presses.
-    p.stop.click(acted(lambda job: studio.jobs.request_stop(job)), p.seen, p.live(), **PRIVATE)
-    p.resume.click(acted(lambda job: studio.jobs.resume(job)), p.seen, p.live(), **PRIVATE)
+    p.stop.click(acted(lambda job: studio.jobs.request_stop(job)), which, p.live(), **PRIVATE)
+    p.resume.click(acted(lambda job: studio.jobs.resume(job)), which, p.live(), **PRIVATE)
 
 
-def chosen(seen: Seen | None) -> str:
-    """The job that is shown; a refusal where there is none."""
-    if not seen or not seen[0]:
+def shown(wanted: str | None, seen: Seen | None) -> str | None:
+    """The job that the page is about: what a person chose, else what it shows."""
+    return wanted or (seen[0] if seen else None)
+
+
+def chosen(wanted: str | None, seen: Seen | None) -> str:
+    """As `shown`; a refusal where there is none."""
+    job_id = shown(wanted, seen)
+    if not job_id:
         raise refusal("Choose a job first.")
-    return seen[0]
+    return job_id
 
 
 def default_job(studio: Studio, kind: str, asked: str | None) -> str | None:

@@ -44,6 +44,7 @@ class Parts:
     """The page's components that events write to."""
 
     form: JobForm
+    wanted: gr.State
     seen: gr.State
     jobs: gr.HTML
     top: gr.HTML
@@ -102,11 +103,11 @@ def build(studio: Studio, app: gr.Blocks) -> None:
                 facts = html(elem_id="facts")
                 files = training_files()
     parts = Parts(
-        form, gr.State(None), jobs, top, plot, curves, log, stop, resume,
+        form, gr.State(None), gr.State(None), jobs, top, plot, curves, log, stop, resume,
         clone, about, facts, files, gr.State(None),
     )  # fmt: skip
     _wire(studio, app, parts)
-    wire_files(studio, files, parts.seen)
+    wire_files(studio, files, [parts.wanted, parts.seen])
 
 
 def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
@@ -116,23 +117,23 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
     def start(origin: str | None, *values: Any) -> list[Any]:
         with told():
             job = _start(studio, make_config(read(TrainConfig, NAMES, values)), origin)
-        return paint(job.id, None)
+        return [job.id, *paint(job.id, None)]
 
-    def clone(seen: Seen | None) -> list[Any]:
+    def clone(wanted: str | None, seen: Seen | None) -> list[Any]:
         with told():
-            job = studio.jobs.get(chosen(seen))
+            job = studio.jobs.get(chosen(wanted, seen))
         values, notes = carried_over(job.params)
         return [job.id, _origin(job, notes), *filled(values)]
 
     wire_job(studio, app, p, paint, lambda asked: default_job(studio, KIND, asked))
     given = [p.origin, *p.form.values]
-    p.form.start.click(start, given, p.live(), trigger_mode="once", **PRIVATE).success(
+    p.form.start.click(start, given, [p.wanted, *p.live()], trigger_mode="once", **PRIVATE).success(
         None, None, None, js=SHOW_JOB,
         api_visibility="private",
     )  # fmt: skip
-    p.clone.click(clone, p.seen, [p.origin, p.form.note, *p.form.values], **PRIVATE).success(
-        None, None, None, js=SHOW_FORM, api_visibility="private"
-    )
+    p.clone.click(
+        clone, [p.wanted, p.seen], [p.origin, p.form.note, *p.form.values], **PRIVATE
+    ).success(None, None, None, js=SHOW_FORM, api_visibility="private")
     wire_form(p.form)
     # A preset takes the place of the settings that were cloned: what starts then is no clone.
     p.form.preset.input(lambda: [None, ""], None, [p.origin, p.form.note], **QUIET)

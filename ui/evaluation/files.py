@@ -28,15 +28,15 @@ def eval_files() -> JobFiles:
     return job_files(BUTTONS, "eval-file")
 
 
-def wire_files(studio: Studio, table: Table, parts: JobFiles, seen: gr.State) -> None:
-    """`seen` is the page's: (job id, ...) or None."""
+def wire_files(studio: Studio, table: Table, parts: JobFiles, which: list[gr.State]) -> None:
+    """`which` are the page's states that say which job it is about."""
 
     def contents(job_id: str, name: str) -> tuple[str, bytes]:
         job, found = _chosen(studio, table, job_id)
         file_name, text = _CONTENTS[name](studio, job, found)
         return f"{job.id if job else KEY}-{file_name}", text.encode()
 
-    parts.wire(seen, contents, "evaluation")
+    parts.wire(which, contents, "evaluation")
 
 
 def _chosen(studio: Studio, table: Table, job_id: str) -> tuple[Job | None, Measured]:

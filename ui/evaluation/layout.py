@@ -58,6 +58,7 @@ class Page:
     """The page's components that events read or write."""
 
     form: EvalForm
+    wanted: gr.State
     seen: gr.State
     origin: gr.State
     jobs: gr.HTML
@@ -106,8 +107,8 @@ def lay_out(studio: Studio) -> Page:
             more, table, files, lengths, errors, tops = _results()
     reading = _reading()
     return Page(
-        form, gr.State(None), gr.State(None), jobs, top, curves, tops, lengths, table, errors,
-        stop, resume, clone, more, files, reading,
+        form, gr.State(None), gr.State(None), gr.State(None), jobs, top, curves, tops, lengths,
+        table, errors, stop, resume, clone, more, files, reading,
     )  # fmt: skip
 
 

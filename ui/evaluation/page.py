@@ -39,7 +39,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     _wire(studio, app, page, table)
     wire_form(studio, app, page.form)
     wire_reading(studio, page)
-    wire_files(studio, table, page.files, page.seen)
+    wire_files(studio, table, page.files, [page.wanted, page.seen])
 
 
 def _wire(studio: Studio, app: gr.Blocks, p: Page, table: Table) -> None:
@@ -49,23 +49,23 @@ def _wire(studio: Studio, app: gr.Blocks, p: Page, table: Table) -> None:
     def start(origin: str | None, *given: Any) -> list[Any]:
         with told():
             job = _start(studio, config_of(studio, given), origin)
-        return paint(job.id, None)
+        return [job.id, *paint(job.id, None)]
 
-    def clone(seen: Seen | None) -> list[Any]:
+    def clone(wanted: str | None, seen: Seen | None) -> list[Any]:
         with told():
-            job_id = chosen(seen)
+            job_id = chosen(wanted, seen)
             values = filled(_settings(studio, job_id), studio)
         origin = None if job_id == recorded.KEY else job_id
         return [origin, "Settings of the chosen evaluation: change what you like.", *values]
 
     wire_job(studio, app, p, paint, lambda asked: _default(studio, asked))
     given = [p.origin, *p.form.given()]
-    p.form.start.click(start, given, p.live(), trigger_mode="once", **PRIVATE).success(
+    p.form.start.click(start, given, [p.wanted, *p.live()], trigger_mode="once", **PRIVATE).success(
         None, None, None, js=SHOW_JOB, api_visibility="private"
     )
-    p.clone.click(clone, p.seen, [p.origin, p.form.note, *p.form.given()], **PRIVATE).success(
-        None, None, None, js=SHOW_FORM, api_visibility="private"
-    )
+    p.clone.click(
+        clone, [p.wanted, p.seen], [p.origin, p.form.note, *p.form.given()], **PRIVATE
+    ).success(None, None, None, js=SHOW_FORM, api_visibility="private")
 
 
 # --- actions ------------------------------------------------------------------------------

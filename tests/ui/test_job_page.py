@@ -1,0 +1,79 @@
+"""A click on a job while the clock is looking at another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from rlkv.training.config import make_config
+from rlkv.worker import create, create_evaluation
+from storage.database import Database
+from storage.jobs import Job
+from tests.rlkv.evaluation.stage import small
+from tests.ui.handlers import built, handler
+from ui import train
+from ui.downloads import _written
+from ui.evaluation import page as evaluation
+from ui.studio import Settings, Studio
+
+KINDS: dict[str, tuple[Any, Callable[[Database, int], Job]]] = {
+    "train": (train, lambda db, seed: create(make_config({"seed": seed}), db)),
+    "eval": (evaluation, lambda db, seed: create_evaluation(small(seed=seed), db)),
+}
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
+    monkeypatch.setattr("ui.job_page.ensure_running", lambda folder: None)
+    studio = Studio.open(Settings(data_dir=tmp_path))
+    yield studio
+    studio.db.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tick_under_way_does_not_take_a_click_back(studio: Studio, kind: str) -> None:
+    page, make = KINDS[kind]
+    one, other = (make(studio.db, seed) for seed in (1, 2))
+    for job in (one, other):
+        studio.jobs.request_stop(job.id)
+    app = built(lambda app: page.build(studio, app))
+    ticked, picked = (handler(app, f"ui.job_page.{name}") for name in ("ticked", "picked"))
+
+    wanted, seen, *_ = picked(SimpleNamespace(_data={"id": one.id}))
+    studio.jobs.resume(one.id)
+    stale, *_ = ticked(wanted, seen)  # it ends after the click on the other one
+    wanted, *_ = picked(SimpleNamespace(_data={"id": other.id}))
+    assert (wanted, stale[0]) == (other.id, one.id)
+
+    seen, *_ = ticked(wanted, stale)
+    assert seen[0] == other.id
+    assert handler(app, f"{page.__name__}.clone")(wanted, stale)[0] == other.id
+    presses = [one.fn for one in app.fns.values() if getattr(one.fn, "__name__", "") == "press"]
+    presses[-1](wanted, stale)  # Resume
+    assert studio.jobs.get(other.id).state == "queued"
+
+
+def test_files_are_those_of_the_job_that_was_chosen() -> None:
+    def contents(job_id: str, name: str) -> tuple[str, bytes]:
+        return f"{job_id}.txt", b""
+
+    assert Path(_written(contents, "job", "log", "mine", ("other", 1, ""))).name == "mine.txt"
+    assert Path(_written(contents, "job", "log", None, ("other", 1, ""))).name == "other.txt"
+    with pytest.raises(gr.Error, match="Choose a job first"):
+        _written(contents, "job", "log", None, None)
+
+
+def test_a_page_nobody_chose_a_job_on_stays_with_what_it_shows(studio: Studio) -> None:
+    app = built(lambda app: train.build(studio, app))
+    ticked = handler(app, "ui.job_page.ticked")
+    assert ticked(None, None)[0][0] is None
+    job = create(make_config({"seed": 1}), studio.db)
+    seen = ticked(None, None)[0]
+    assert seen[0] == job.id
+    create(make_config({"seed": 2}), studio.db)
+    assert ticked(None, seen)[0][0] == job.id
