@@ -136,5 +136,5 @@
     return { paint(next, about) { turns = next; if (about) model = about; soon(); } };
   }
 
-  window.rlkvChatMemory = { mount, compared };
+  window.rlkvChatMemory = { mount };
 })();

@@ -167,5 +167,5 @@
     return api;
   }
 
-  window.rlkvChatText = { create, spoken, hide };
+  window.rlkvChatText = { create, spoken };
 })();

@@ -172,7 +172,7 @@
       if (!turn.running && answer?.id) {
         parts.push(switcher(answer, (id) => act("branch", { message: id }), "answer"));
         if (!turn.data.fixed) parts.push(button("Regenerate", "Answer again with the settings as they are now; this answer is kept", () => act("again", { message: user.id })));
-        if (turn.data.replay !== false) parts.push(button("Replay", "Play it as it was written, without the model", () => act("replay", { turn })));
+        parts.push(button("Replay", "Play it as it was written, without the model", () => act("replay", { turn })));
         if (turn.data.words) parts.push(el("span", "setup", turn.data.words));
       }
       if (blind && !turn.running && answer?.id) {
@@ -249,5 +249,5 @@
     return turn;
   }
 
-  window.rlkvChatTurn = { create, button, STOPS };
+  window.rlkvChatTurn = { create };
 })();

@@ -95,7 +95,7 @@
       points = [];
       [...series].reverse().forEach((s) => { // the first on top
         const group = svg("g", { class: `curve m-${s.colour}`, "data-series": s.key }), sorted = [...s.points].sort((a, b) => xOf(a) - xOf(b));
-        if (sorted.length > 1 && (unit === "%" || value.joined !== false))
+        if (sorted.length > 1)
           group.append(svg("path", { class: "line", d: sorted.map((p, k) => `${k ? "L" : "M"}${X(xOf(p)).toFixed(1)} ${Y(p.y).toFixed(1)}`).join("") }));
         for (const p of sorted) {
           const x = X(xOf(p)), y = Y(p.y);

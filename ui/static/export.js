@@ -149,5 +149,5 @@ svg{max-width:100%;height:auto}table{border-collapse:collapse;margin-top:24px;fo
     return root;
   }
 
-  window.rlkvExport = { attach, csv, safeName };
+  window.rlkvExport = { attach };
 })();

@@ -63,7 +63,6 @@
       range.value = k;
       const still = changing() || k >= last || map.value.editable;
       map.frame = still ? null : frameOf(map, k);
-      const { layers, heads } = map.value;
       if (map.frame) { map.shown = map.frame.shown; map.kept = map.frame.kept; }
       else {
         map.shown = Float64Array.from(map.value.values.flat());
@@ -72,7 +71,6 @@
       say.textContent = words(k);
       range.setAttribute("aria-valuetext", say.textContent);
       map.svg.dataset.step = k >= last || changing() ? "" : map.frames.steps[k];
-      return layers * heads;
     };
     const go = (k) => { show(k); map.paint(); if (map.at !== null) map.showTip(map.at); };
     const start = () => {

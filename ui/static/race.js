@@ -201,5 +201,5 @@
     else start();
   }
 
-  window.rlkvRace = { mount, play };
+  window.rlkvRace = { play };
 })();
