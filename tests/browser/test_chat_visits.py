@@ -52,6 +52,27 @@ def test_two_tabs_wait_for_each_other_and_do_not_mix(
 
 
 @pytest.mark.clock
+def test_stop_in_line_gives_the_question_back_and_the_next_one_is_answered(
+    context: BrowserContext, server: Server
+) -> None:
+    first, second = context.new_page(), context.new_page()
+    open_chat(first, quick=False)
+    open_chat(second)
+    ask(first, QUESTION, wait=False)
+    first.wait_for_function("() => +document.querySelector('.side').dataset.tokens > 2")
+    expect(ask(second, OTHER, wait=False)).to_contain_text("before you")
+    second.locator("#stop").click()
+    expect(second.locator("#question textarea")).to_have_value(OTHER)
+    expect(second.locator("#send")).to_be_enabled()
+    expect(second.locator(".turn")).to_have_count(0)
+    ask(second, SHORT, wait=False)  # the stopped question is still in line, before this one
+    expect(first.locator("#stop")).to_be_enabled()
+    ended(first)
+    ended(second)
+    assert [node.text for node in kept(second, server) if node.role == "user"] == [SHORT]
+
+
+@pytest.mark.clock
 def test_closing_the_tab_ends_its_answer_and_keeps_what_there_was(
     context: BrowserContext, server: Server
 ) -> None:

@@ -109,7 +109,7 @@ def test_a_refused_average_leaves_nothing_ticked(page: Page, db: Database) -> No
     page.goto("/masks")
     for key in keys:
         row(page, key).locator("[data-pick]").check()
-    page.get_by_role("button", name="Average").click()
+    page.get_by_role("button", name="Average", exact=True).click()
     expect(page.locator(".toast-body")).to_contain_text("one model")
     for key in keys:
         expect(row(page, key).locator("[data-pick]")).not_to_be_checked()

@@ -28,5 +28,5 @@ def handler(app: gr.Blocks, name: str) -> Callable[..., Any]:
     for one in app.fns.values():
         fn: Any = one.fn
         if f"{getattr(fn, '__module__', '')}.{getattr(fn, '__name__', '')}" == name:
-            return fn  # type: ignore[no-any-return]
+            return fn
     raise AssertionError(f"no event calls {name}")

@@ -53,7 +53,9 @@ def test_a_tick_under_way_does_not_take_a_click_back(studio: Studio, kind: str) 
     seen, *_ = ticked(wanted, stale)
     assert seen[0] == other.id
     assert handler(app, f"{page.__name__}.clone")(wanted, stale)[0] == other.id
-    presses = [one.fn for one in app.fns.values() if getattr(one.fn, "__name__", "") == "press"]
+    presses: list[Any] = [
+        one.fn for one in app.fns.values() if getattr(one.fn, "__name__", "") == "press"
+    ]
     presses[-1](wanted, stale)  # Resume
     assert studio.jobs.get(other.id).state == "queued"
 

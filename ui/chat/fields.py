@@ -125,7 +125,7 @@ def _change(studio: Studio, run: Run, slot: int, fields: Any) -> None:
     mask = sides.mask_of(studio, now.sides[slot], shape, plan.settings.model)
     place = plan.settings.slots.index(slot)
     said = sides.side_facts(mask)
-    names = ("name", "hint", "mask")
+    names: tuple[str, ...] = ("name", "hint", "mask")
     if mask is not None and run.sides[place]["name"] == sides.COMPRESSED:
         names = ("hint", "mask")  # what the only side with a mask is called stays true
     run.ask_change(place, mask, {name: said[name] for name in names})

@@ -109,8 +109,8 @@ def wire_form(studio: Studio, app: gr.Blocks, form: EvalForm) -> None:
         return size_line(studio, given)
 
     app.load(opened, None, [wanted, form.picker.model, form.masks], **QUIET)
-    given = [form.picker.model, wanted, form.masks]
-    form.picker.model.change(model_changed, given, form.masks, **QUIET)
+    chosen = [form.picker.model, wanted, form.masks]
+    form.picker.model.change(model_changed, chosen, form.masks, **QUIET)
     given = form.given()
     gr.on([app.load, *(one.change for one in given)], changed, given, form.size, **FOLLOWS)
 
