@@ -45,6 +45,7 @@ def answer(folder: Path, line: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_task_is_trained_on_and_measured(copy: Path) -> None:
     _, train, evaluate = commands("A task")
     trained = answer(copy, train)
@@ -55,6 +56,7 @@ def test_the_task_is_trained_on_and_measured(copy: Path) -> None:
     assert measured["accuracy_full"] > 0.5  # the embedded model can do sums
 
 
+@pytest.mark.slow
 def test_both_baselines_are_measured(copy: Path) -> None:
     _, sweep = commands("A baseline that drops tokens")
     found = answer(copy, sweep)

@@ -57,6 +57,7 @@ def killed_and_resumed(seed: int, kills: int) -> None:
         db.close()
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_loses_and_repeats_nothing() -> None:
     killed_and_resumed(seed=5, kills=1)
 

@@ -52,6 +52,7 @@ def interruptions(db: Database, job: Job) -> list[float]:
     return [event.at for event in events if event.text.startswith("The worker ")]
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_gates() -> None:
     killed_and_resumed(seed=100, kills=1, steps=6)
 

@@ -128,6 +128,7 @@ def test_without_unseen_problems_the_mask_is_kept_without_its_accuracy(
     )
 
 
+@pytest.mark.slow
 def test_a_job_stopped_in_elimination_is_stopped_and_goes_on_there(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

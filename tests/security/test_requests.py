@@ -208,6 +208,7 @@ def events(client: httpx.Client) -> dict[int, dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_forged_events_start_nothing_on_a_public_copy(space: Server) -> None:
     """Every event of every page, with values of no sense, as if it came from another page."""

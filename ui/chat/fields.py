@@ -64,10 +64,11 @@ def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State) -> None:
         [filled, *everything], **QUIET,
     )  # fmt: skip
     keys = [side.key for side in p.sides]
+    # Unchecked: what the page still shows of the model before is no choice any more.
     gr.on(
         [model.change, *(key.change for key in keys)],
         lambda ref, *keys: mask_hint(studio, keys, str(ref or MODEL)),
-        [model, *keys], p.other, **FOLLOWS,
+        [model, *keys], p.other, preprocess=False, **FOLLOWS,
     )  # fmt: skip
     p.which.change(which, p.which, [side.box for side in p.sides], **QUIET)
     p.sampling.longest.change(
