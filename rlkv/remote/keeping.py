@@ -138,13 +138,16 @@ def take(folder: Path, to: Path) -> None:
         if (folder / name).is_file():
             shutil.copy2(folder / name, to)
     while newest := checkpoint.latest(folder):
+        copy = to / newest[0].name
         try:
-            shutil.copytree(newest[0], to / newest[0].name)
-            return
+            shutil.copytree(newest[0], copy)
         except (OSError, shutil.Error):
-            shutil.rmtree(to / newest[0].name, ignore_errors=True)
-            if newest[0].is_dir():  # not because a newer one has replaced it
+            if checkpoint.latest(folder) == newest:
                 raise
+        # The trainer removes none before there is a newer one: so this one is whole.
+        if checkpoint.latest(folder) == newest:
+            return
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def state(folder: Path) -> State:
