@@ -21,6 +21,18 @@ from playwright.sync_api import Browser, sync_playwright
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+SWITCHED_OFF = [
+    # The address bar's pop-ups, which Chromium draws for every page: half a second of a core each.
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup",
+    # What Playwright switches off for pages, since the last list given is the one that counts.
+    "HttpsUpgrades", "HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter",
+    "PaintHolding", "ThirdPartyStoragePartitioning", "OptimizationHints",
+    "NetworkTimeServiceQuerying", "DestroyProfileOnBrowserClose",
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "AvoidCorsURLLoaderRestartOnRedirect",
+    "TcpPortRandomizationWin", "AimEnabled",
+    "PreconnectToSearch",
+]  # fmt: skip
+"""Features of Chromium that no test looks at."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +48,10 @@ def browser() -> Iterator[Browser]:
             pytest.fail("CI needs Chromium for the browser tests")
         pytest.skip("no Chromium on this machine: install it to run the browser tests")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(args=["--no-sandbox"], executable_path=CHROMIUM)
+        browser = playwright.chromium.launch(
+            args=["--no-sandbox", f"--disable-features={','.join(SWITCHED_OFF)}"],
+            executable_path=CHROMIUM,
+        )
         yield browser
         browser.close()
 
