@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser.conftest import Watch, watched
 from tests.browser.gallery import serve
@@ -99,8 +100,13 @@ def test_a_model_is_loaded_seen_in_another_tab_and_unloaded(
 
 def test_loading_is_cancelled(page: Page) -> None:
     choose(page, RANDOM)
-    page.locator("#chat-load").click()
-    page.locator("#chat-cancel").click()
+    for _ in range(5):  # it takes two seconds to load: a busy machine may be too late to cancel
+        page.locator("#chat-load").click()
+        try:
+            page.locator("#chat-cancel").click(timeout=10_000)
+            break
+        except TooLate:
+            page.locator("#chat-unload").click()
     expect(state(page)).to_have_attribute("data-state", re.compile("unloading|absent"))
     expect(state(page)).to_have_attribute("data-state", "absent", timeout=60_000)
     expect(page.locator("#chat-load")).to_be_enabled()
