@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from ui.events import PRIVATE
+from ui.job_page import shown
 from ui.messages import refusal, told
 
 Contents = Callable[[str, str], tuple[str, bytes]]
@@ -46,7 +47,7 @@ def job_files(titles: Mapping[str, str], elem_id: str) -> JobFiles:
 
 
 def _written(contents: Contents, kind: str, name: str, wanted: Any, seen: Any) -> str:
-    job_id = wanted or (seen[0] if seen else None)
+    job_id = shown(wanted, seen)
     if not job_id:
         raise refusal(f"Choose {'an' if kind[0] in 'aeiou' else 'a'} {kind} first.")
     with told():

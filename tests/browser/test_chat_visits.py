@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from storage.chats import Chats
 from storage.votes import Votes
@@ -32,16 +32,21 @@ pytestmark = pytest.mark.browser
 OTHER = "d=2; a=9; f:d+a; h:f-d; ?h"
 
 
-@pytest.mark.clock
-def test_two_tabs_wait_for_each_other_and_do_not_mix(
-    context: BrowserContext, server: Server
-) -> None:
+def one_writes_and_one_waits(context: BrowserContext) -> tuple[Page, Page, Locator]:
+    """Two tabs that have asked, the first being answered; -> both, and the turn of the second."""
     first, second = context.new_page(), context.new_page()
     open_chat(first, quick=False)
     open_chat(second)
     ask(first, QUESTION, wait=False)
     first.wait_for_function("() => +document.querySelector('.side').dataset.tokens > 2")
-    turn = ask(second, OTHER, wait=False)
+    return first, second, ask(second, OTHER, wait=False)
+
+
+@pytest.mark.clock
+def test_two_tabs_wait_for_each_other_and_do_not_mix(
+    context: BrowserContext, server: Server
+) -> None:
+    first, second, turn = one_writes_and_one_waits(context)
     expect(turn).to_contain_text("Waiting for the model: 1 before you")
     ended(first)
     ended(second)
@@ -55,12 +60,8 @@ def test_two_tabs_wait_for_each_other_and_do_not_mix(
 def test_stop_in_line_gives_the_question_back_and_the_next_one_is_answered(
     context: BrowserContext, server: Server
 ) -> None:
-    first, second = context.new_page(), context.new_page()
-    open_chat(first, quick=False)
-    open_chat(second)
-    ask(first, QUESTION, wait=False)
-    first.wait_for_function("() => +document.querySelector('.side').dataset.tokens > 2")
-    expect(ask(second, OTHER, wait=False)).to_contain_text("before you")
+    first, second, turn = one_writes_and_one_waits(context)
+    expect(turn).to_contain_text("before you")
     second.locator("#stop").click()
     expect(second.locator("#question textarea")).to_have_value(OTHER)
     expect(second.locator("#send")).to_be_enabled()
