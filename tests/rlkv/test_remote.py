@@ -275,7 +275,7 @@ def test_a_mistake_found_far_away_is_told_here(db: Database, far: Cloud, tmp_pat
         ("hf_wrong", {}, "Hugging Face refused"),
         (TOKEN, {"model": "my-folder"}, "choose a model by its Hub id"),
         (TOKEN, {"task": "jsonl:mine.jsonl"}, "does not see this machine's files"),
-        (TOKEN, {"task": "mbpp"}, "Choose another task"),
+        (TOKEN, {"model": "some/model", "task": "mbpp"}, "Choose another task"),
     ],
 )
 @pytest.mark.slow
