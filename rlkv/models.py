@@ -149,7 +149,11 @@ def load_model(
             if "gguf_file" in options:
                 weights = {"quantization_config": GgufConfig(dequantize=True)}
             native = {"trust_remote_code": False, **options}  # unset would ask in the terminal
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **weights, **native)
+            told = {"ignore_mismatched_sizes": True, "output_loading_info": True}
+            model, report = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, **weights, **native, **told
+            )
+            _require_all_weights(ref, report)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **native)
         except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
             raise UserError(f"'{ref}' can't be loaded: {first_line(error)}") from error
@@ -158,6 +162,19 @@ def load_model(
         tokenizer.pad_token = tokenizer.eos_token
     enable(model)
     return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def _require_all_weights(ref: str, report: dict[str, Any]) -> None:
+    """Numbers that were not in the file would be random ones, and answers noise."""
+    absent = [str(name) for name in report["missing_keys"]]
+    other = [str(entry[0]) for entry in report["mismatched_keys"]]
+    if found := sorted(absent) + sorted(other):
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        how = "missing" if absent else "of another shape"
+        raise UserError(
+            f"The weights of '{ref}' do not fit its config.json: {found[0]}{more} {how}. "
+            "Take both files from the same place again."
+        )
 
 
 def device_named(name: str) -> str:

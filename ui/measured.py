@@ -15,6 +15,7 @@ from rlkv.errors import UserError
 from rlkv.explore.table import HeadTable
 from rlkv.files import write_whole
 from rlkv.masks import HeadMask
+from rlkv.tasks import reads_a_file
 from ui import catalogue, visitor, zero_gpu
 from ui.heavy import heavy
 from ui.studio import Studio
@@ -69,7 +70,7 @@ def task_of(mask: HeadMask) -> str:
     if not isinstance(task, str) or not task:
         return "tracing"
     # Anybody may have written it: visitors of a shared copy must not have its files read.
-    return "tracing" if task.startswith("jsonl:") and visitor.is_shared() else task
+    return "tracing" if reads_a_file(task) and visitor.is_shared() else task
 
 
 def _path(studio: Studio, mask: HeadMask, model: str) -> Path:

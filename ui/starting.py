@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from html import escape
 
 from rlkv.errors import UserError
+from rlkv.tasks import reads_a_file
 from storage.jobs import Jobs
 from ui import space, visitor
 from ui.models.allowed import require_allowed
@@ -40,7 +41,7 @@ def starting(studio: Studio, model: str, task: str, **elsewhere: str) -> Iterato
     if not studio.settings.shared:
         yield studio.jobs
         return
-    if task.startswith("jsonl:"):
+    if reads_a_file(task):
         raise UserError(
             "A file of problems lies on the machine that runs this public copy, and is not for its "
             "visitors: choose one of the tasks in the list, or run the app on your own machine."

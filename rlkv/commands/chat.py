@@ -42,6 +42,8 @@ def chat(options: argparse.Namespace) -> Result:
     from rlkv.headroom import Headroom
     from rlkv.models import load_model
 
+    if options.sparsity is not None and not options.mask:
+        raise UserError("--sparsity has nothing to cut: name a mask with --mask.")
     mask = mask_option(options)
     sampling = Sampling(
         options.max_new_tokens, options.temperature, options.top_p, seed=options.seed

@@ -19,6 +19,7 @@ from rlkv.hub.refusals import is_of_network
 from rlkv.models import EMBEDDED
 from rlkv.remote.inside import CONFIG, KEPT
 from rlkv.remote.source import archive
+from rlkv.tasks import reads_a_file
 from rlkv.training.config import TrainConfig
 
 IMAGE = "python:3.12"
@@ -142,7 +143,7 @@ def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
             f"A Hugging Face Job can't see '{config.model}' on this machine: choose a model by "
             f"its Hub id, or '{EMBEDDED}'."
         )
-    if config.task == "mbpp" or config.task.startswith("jsonl:"):
+    if config.task == "mbpp" or reads_a_file(config.task):
         raise UserError(
             f"A Hugging Face Job can't do the task '{config.task}': it does not see this machine's "
             "files, and runs no programs that a model wrote. Choose another task."

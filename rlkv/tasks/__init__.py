@@ -73,10 +73,15 @@ def get_task(name: str) -> Task:
     return _build(name)
 
 
+def reads_a_file(name: str) -> bool:
+    """Whether a task's problems lie in a file of the machine that it is solved on."""
+    return name.startswith("jsonl:")
+
+
 def _build(name: str) -> Task:
     module, _, attribute = _LISTED[name][1].partition(":")
     home = getattr(import_module(f"rlkv.tasks.{module}"), attribute)
     return cast(Task, home[name] if isinstance(home, Mapping) else home())
 
 
-__all__ = ["TASKS", "Problem", "Split", "Task", "get_task"]
+__all__ = ["TASKS", "Problem", "Split", "Task", "get_task", "reads_a_file"]

@@ -128,6 +128,7 @@ def test_doctor_fails_on_a_data_folder_that_is_none(
         (["train", "--out", "x", "--preset", "best"], "no preset 'best'"),
         (["train", "--out", "x", "--model", "no/model"], "no/model"),
         (["chat", ""], "question first"),
+        (["chat", "--sparsity", "0.5", "a=3; ?a"], "name a mask with --mask"),
         (["chat", "--capture", "a=3; ?a"], "--capture needs a CUDA device"),
         (["chat", "--dtype", "int4", "a=3; ?a"], "choose one of float32"),
         (["chat", "--device", "tpu", "a=3; ?a"], "no device 'tpu'"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError, first_line
@@ -110,6 +111,21 @@ def test_a_configuration_with_a_wrong_value_is_one_line(
 def test_an_error_that_says_nothing_is_named_by_its_kind() -> None:
     assert first_line(OSError()) == "OSError"
     assert first_line(ValueError(" \nThe file\nis short")) == "The file"
+
+
+@pytest.mark.parametrize(("rows", "how"), [(0, "missing"), (10, "of another shape")])
+def test_weights_of_another_model_are_refused_not_made_up(
+    tmp_path: Path, rows: int, how: str
+) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    name = "model.layers.0.mlp.down_proj.weight"
+    cut = weights.pop(name)[:rows].contiguous()
+    save_file({**weights, **({name: cut} if rows else {})}, file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=f"do not fit its config.json: {name} {how}"):
+        load_model(str(folder))
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
