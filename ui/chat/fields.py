@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from rlkv.errors import UserError
 from ui import zero_gpu
@@ -34,8 +35,14 @@ OTHER_HINT = (
 )
 
 
-def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State) -> None:
-    """Wires the choice of sides, masks, and the buttons that fill the prompt."""
+def wire_fields(
+    studio: Studio, runs: Runs, p: Page, wanted: gr.State, opening: Dependency
+) -> None:
+    """Wires the choice of sides, masks, and the buttons that fill the prompt.
+
+    They are filled for the first time after `opening`, before anybody can have changed them: once
+    the model has loaded would be too late.
+    """
     model = p.picker.model
 
     def offered(ref: Any, wanted_key: str, longest: Any, before: Any) -> list[Any]:
@@ -58,11 +65,9 @@ def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State) -> None:
         *p.filling.buttons, p.filling.note,
     ]  # fmt: skip
     filled = gr.State(None)
-    gr.on(
-        [model.change, p.picker.loaded.change], offered,
-        [model, wanted, p.sampling.longest, filled],
-        [filled, *everything], **QUIET,
-    )  # fmt: skip
+    taken, given = [model, wanted, p.sampling.longest, filled], [filled, *everything]
+    opening.then(offered, taken, given, **QUIET)
+    gr.on([model.change, p.picker.loaded.change], offered, taken, given, **QUIET)
     keys = [side.key for side in p.sides]
     # Unchecked: what the page still shows of the model before is no choice any more.
     gr.on(

@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from storage.errors import StorageError
 from ui import catalogue
@@ -39,14 +40,16 @@ def build(studio: Studio, app: gr.Blocks) -> None:
 
     page = lay_out(studio, desk.show(Screen()), [pull, columns])
     wanted = gr.State("")
-    _wire_opening(desk, page, app, wanted)
-    wire_fields(studio, runs, page, wanted)
+    opening = _wire_opening(desk, page, app, wanted)
+    wire_fields(studio, runs, page, wanted, opening)
     wire_library(desk, runs, page)
     _wire_answers(desk, runs, page)
     _wire_ends(desk, runs, page, app)
 
 
-def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> None:
+def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> Dependency:
+    """What a page is opened with; returns what chooses the model and its mask."""
+
     def opened(request: gr.Request) -> list[Any]:
         desk.studio.engine.load_in_background()
         # What the page came with is left alone: somebody may have pressed something by now.
@@ -67,7 +70,7 @@ def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> None
         return key, own if own and desk.studio.settings.allows(own) else MODEL
 
     app.load(opened, None, p.drawn(), **QUIET)
-    app.load(chosen, None, [wanted, p.picker.model], **QUIET)
+    return app.load(chosen, None, [wanted, p.picker.model], **QUIET)
 
 
 def _wire_answers(desk: Desk, runs: Runs, p: Page) -> None:

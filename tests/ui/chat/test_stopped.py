@@ -11,12 +11,14 @@ import pytest
 
 from tests.ui.chat.stage import QUESTION, plan
 from tests.ui.handlers import built, handler
+from ui.chat import page
 from ui.chat.layout import lay_out
 from ui.chat.library import drawn, wire_library
 from ui.chat.page import _drawn_anyway, _halted
 from ui.chat.running import Runs
 from ui.chat.screen import Desk, Screen
 from ui.chat.sides import facts
+from ui.engine import MODEL
 from ui.studio import Settings, Studio
 
 
@@ -72,3 +74,22 @@ def test_nothing_is_imported_while_an_answer_is_written(desk: Desk, tmp_path: Pa
     run.finish()
     with pytest.raises(gr.Error, match="no JSON"):
         brought(request, str(file), None)
+
+
+def test_the_fields_are_filled_when_the_page_opens_not_once_its_model_has_loaded(
+    desk: Desk,
+) -> None:
+    def build(app: gr.Blocks) -> None:
+        page.build(desk.studio, app)
+
+    app = built(build)
+    chosen, offered = (
+        handler(app, f"ui.chat.{name}") for name in ("page.chosen", "fields.offered")
+    )
+    opening = next(key for key, one in app.fns.items() if one.fn is chosen)
+    assert any(one.fn is offered and one.trigger_after == opening for one in app.fns.values())
+    first, *fields = offered(MODEL, "", 256, None)
+    assert first == (MODEL, (4, 8))
+    assert len([one for one in fields if one != gr.skip()]) > 10
+    # What was set in the meantime stays.
+    assert offered(MODEL, "", 256, first) == [gr.skip()] * (1 + len(fields))
