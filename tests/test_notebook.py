@@ -27,6 +27,7 @@ def outputs(notebook: dict[str, Any]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_the_first_steps() -> None:
     (path,) = NOTEBOOKS
     stored = json.loads(path.read_text())

@@ -61,6 +61,7 @@ def test_questions_and_answers_branch_and_nothing_is_lost(page: Page, server: Se
     assert [node.text for node in kept(page, server) if node.role == "user"] == [SHORT, OTHER]
 
 
+@pytest.mark.slow
 def test_a_conversation_is_named_forked_reopened_and_deleted(page: Page, server: Server) -> None:
     open_chat(page)
     ask(page, SHORT)
@@ -136,6 +137,7 @@ def test_a_blind_comparison_gives_nothing_away_before_the_vote(page: Page, serve
     expect(turn.get_by_role("button", name="Vote: A")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_file_is_brought_back_and_played_without_a_server(
     context: BrowserContext, page: Page, watch: Watch, tmp_path: Path
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_file_is_brought_back_and_played_without_a_server(
     assert [shown(page.locator(".side").nth(i)) for i in (0, 1)] == before
 
 
+@pytest.mark.slow
 def test_a_file_that_is_none_is_refused(page: Page, tmp_path: Path) -> None:
     open_chat(page)
     path = tmp_path / "other.json"
@@ -195,6 +198,7 @@ def test_recordings_play_on_an_empty_page(page: Page) -> None:
         expect(page.locator(".turn").get_by_role("button", name=name)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_first_side_alone_reads_its_own_answers(page: Page, server: Server) -> None:
     """Turns with different sides: each side reads what it said, else what the first one said."""
     open_chat(page)

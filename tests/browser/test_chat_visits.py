@@ -93,6 +93,7 @@ def test_closing_the_tab_ends_its_answer_and_keeps_what_there_was(
     assert 5 < sides[0]["now"]["tokens"] < 80
 
 
+@pytest.mark.slow
 def test_on_a_phone_one_side_is_shown_at_a_time_and_memory_stays_in_view(
     context: BrowserContext,
 ) -> None:
@@ -121,6 +122,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_long_prompt_for_a_model_of_ones_own(page: Page, server: Server, folder: Path) -> None:
     open_chat(page)
     field = page.locator("#chat-model input")

@@ -27,7 +27,7 @@ from tests.browser.chat import (
 )
 from ui.catalogue import shipped
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SPARSITY = 0.85
 """At which the sides part after some tokens, so that there is something of everything to read."""
 

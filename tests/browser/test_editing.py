@@ -76,12 +76,14 @@ def test_the_first_cell_decides(editor: Page) -> None:
     assert not kept(editor)[2][3]
 
 
+@pytest.mark.slow
 def test_a_fast_drag_leaves_no_holes(editor: Page) -> None:
     drag(editor, (3, 0), (3, 7))
     expect_kept(editor, 24)
     assert all(kept(editor)[3])
 
 
+@pytest.mark.slow
 def test_strokes_one_after_another_are_all_taken(editor: Page) -> None:
     for head in range(8):
         drag(editor, (2, head), (3, head))
@@ -132,6 +134,7 @@ def test_moving_the_slider_is_undone_as_one_edit(editor: Page) -> None:
     expect(editor.locator("#sparsity input[type=range]")).to_have_value("0.47")
 
 
+@pytest.mark.slow
 def test_ctrl_z_in_a_text_field_is_the_fields_own(editor: Page) -> None:
     click_cell(editor, 3, 7)
     expect_kept(editor, 17)
@@ -158,6 +161,7 @@ def test_the_keys_edit(editor: Page) -> None:
     expect_kept(editor, 16)
 
 
+@pytest.mark.slow
 def test_whole_layers(editor: Page) -> None:
     drag(editor, (2, 4), (2, 4))
     expect(panel(editor, 2, 4)).to_be_visible()
@@ -206,6 +210,7 @@ def test_without_edit_nothing_is_painted(page: Page, key: str) -> None:
     expect_kept(page, 16)
 
 
+@pytest.mark.slow
 def test_edits_are_seen_in_every_view(editor: Page, key: str) -> None:
     view(editor, "Difference")
     editor.locator("#other input").click()
@@ -238,6 +243,7 @@ def test_the_best_heads_under_a_budget(editor: Page, mask: HeadMask) -> None:
     expect_kept(editor, 16)
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_says_what_is_needed(editor: Page) -> None:
     ask_budget(editor, "0.01", "1024", "4")
     expect(editor.locator(".toast-body")).to_contain_text("0.01 MB are too few")

@@ -36,6 +36,7 @@ def measured(server: Server) -> Job:
     return job
 
 
+@pytest.mark.slow
 def test_started_from_the_page_it_runs_to_its_end(page: Page, db: Database) -> None:
     page.goto("/evaluate")
     expect(page.locator("#size")).to_contain_text("answers")

@@ -83,6 +83,7 @@ def test_the_slider_moves_all_figures(heads: Page, mask: HeadMask) -> None:
     expect(figure(heads, "kv-saved")).to_contain_text(f"{100 * cut.kv_saved(512):.1f} %")
 
 
+@pytest.mark.slow
 def test_the_length_changes_what_is_saved(heads: Page, mask: HeadMask) -> None:
     heads.locator("#length").get_by_text("32k", exact=True).click()
     expect(figure(heads, "kv-saved")).to_contain_text(f"{100 * mask.kv_saved(32768):.1f} %")
@@ -338,6 +339,7 @@ def at_step(page: Page) -> int | None:
     return int(step) if step else None
 
 
+@pytest.mark.slow
 def test_the_training_plays_and_ends_with_the_mask(trained: Page) -> None:
     final, drawn = kept(trained), values(trained)
     trained.get_by_role("button", name="Play the training").click()
@@ -356,6 +358,7 @@ def test_the_training_plays_and_ends_with_the_mask(trained: Page) -> None:
     assert (kept(trained), values(trained)) == (final, drawn)
 
 
+@pytest.mark.slow
 def test_the_slider_goes_by_keys(trained: Page) -> None:
     slider = trained.get_by_role("slider", name="Step of the training")
     slider.focus()
@@ -370,6 +373,7 @@ def test_the_slider_goes_by_keys(trained: Page) -> None:
     assert at_step(trained) is None
 
 
+@pytest.mark.slow
 def test_without_motion_it_goes_in_steps(context: BrowserContext) -> None:
     page = context.new_page()
     page.emulate_media(reduced_motion="reduce")
@@ -384,6 +388,7 @@ def test_without_motion_it_goes_in_steps(context: BrowserContext) -> None:
     assert min(b - a for a, b in pairwise(in_turn)) >= 10  # with motion it is 1 or a few
 
 
+@pytest.mark.slow
 def test_the_slider_chooses_what_a_change_is_counted_from(trained: Page) -> None:
     view(trained, "Change")
     note = trained.locator("#map .hm-note")
@@ -405,6 +410,7 @@ def test_the_slider_chooses_what_a_change_is_counted_from(trained: Page) -> None
 
 @pytest.mark.parametrize("width", [375, 1440])
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.slow
 def test_a_large_model_fits(
     context: BrowserContext, server: Server, width: int, theme: str
 ) -> None:

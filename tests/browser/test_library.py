@@ -116,6 +116,7 @@ def test_a_refused_average_leaves_nothing_ticked(page: Page, db: Database) -> No
     expect(page.locator(".chosen")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_link_shows_a_mask_on_every_page_and_keeps_it_on_request(
     page: Page, db: Database, server: Server
 ) -> None:
@@ -212,6 +213,7 @@ def test_the_two_files_of_a_duo_attention_folder_come_in_as_one_mask(
 
 
 @pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1440, "light")])
+@pytest.mark.slow
 def test_it_fits_the_screen(page: Page, db: Database, width: int, theme: str) -> None:
     key = saved(db, 941, name="x" * 80)
     page.set_viewport_size({"width": width, "height": 844})

@@ -76,6 +76,7 @@ def test_a_model_of_the_list_is_picked_and_its_download_named(page: Page) -> Non
     expect(page.locator("#chat-load")).to_be_disabled()
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_seen_in_another_tab_and_unloaded(
     page: Page, visitor: BrowserContext
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_picker_that_only_shows_has_no_buttons(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 1440])
+@pytest.mark.slow
 def test_it_fits_its_width(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     choose(page, "deepseek-ai/DeepSeek-R1-Distill-Llama-8B")

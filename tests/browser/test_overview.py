@@ -55,6 +55,7 @@ SCROLLS = ".samples, .unseen, .frame, .top nav, .eval-table"
     "path",
     ["/", "/train", "/heads", "/head", "/finder", "/chat", "/masks", "/evaluate", "/stories"],
 )
+@pytest.mark.slow
 def test_no_page_scrolls_sideways(context: BrowserContext, path: str) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 375, "height": 844})

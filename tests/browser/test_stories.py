@@ -56,6 +56,7 @@ def test_pointers_keys_and_dots_lead_through(page: Page) -> None:
     expect(current).to_contain_text(second.title)
 
 
+@pytest.mark.slow
 def test_the_address_opens_the_same_step(page: Page) -> None:
     page.goto("/stories?story=stays&step=4")
     told = next(story for story in TOLD if story.key == "stays")
@@ -66,6 +67,7 @@ def test_the_address_opens_the_same_step(page: Page) -> None:
 
 
 @pytest.mark.parametrize("query", ["?story=nothing&step=99", "?story=half&step=-3", "?step=<b>"])
+@pytest.mark.slow
 def test_a_bad_address_opens_a_story_all_the_same(page: Page, query: str) -> None:
     page.goto(f"/stories{query}")
     expect(page.locator(".story-text h2")).not_to_be_empty()
@@ -91,6 +93,7 @@ def test_the_glossary_is_under_the_stories(page: Page) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.slow
 def test_stories_fit_a_phone(context: BrowserContext, theme: str) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 375, "height": 760})

@@ -31,6 +31,7 @@ def lit(page: Page, selector: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_does_not_show_under_automation(page: Page) -> None:
     page.goto("/heads")
     page.wait_for_selector("#map .hm-svg")
@@ -48,6 +49,7 @@ def test_it_does_not_show_under_automation(page: Page) -> None:
         ("/masks", "Masks"),
     ],
 )
+@pytest.mark.slow
 def test_every_stop_is_on_the_page_and_lit(page: Page, path: str, name: str) -> None:
     page.goto(f"{path}?tour=1")
     for number, stop in enumerate(STOPS[name], 1):
@@ -59,6 +61,7 @@ def test_every_stop_is_on_the_page_and_lit(page: Page, path: str, name: str) -> 
     assert "tour=" not in page.url
 
 
+@pytest.mark.slow
 def test_the_ring_follows_what_moves_while_nobody_scrolls(page: Page) -> None:
     page.goto("/heads?tour=1")
     at(page, STOPS["Heads"][0].title)
@@ -67,6 +70,7 @@ def test_the_ring_follows_what_moves_while_nobody_scrolls(page: Page) -> None:
     lit(page, STOPS["Heads"][0].selector)
 
 
+@pytest.mark.slow
 def test_keys_lead_and_escape_ends_it_for_good(page: Page) -> None:
     first, second = STOPS["Heads"][:2]
     page.goto("/heads?tour=1")
@@ -82,6 +86,7 @@ def test_keys_lead_and_escape_ends_it_for_good(page: Page) -> None:
     assert page.evaluate("localStorage.getItem('rlkv-tour')") == "seen"
 
 
+@pytest.mark.slow
 def test_the_page_stays_usable_under_it(page: Page) -> None:
     page.goto("/heads?tour=1")
     at(page, STOPS["Heads"][0].title)
@@ -89,6 +94,7 @@ def test_the_page_stays_usable_under_it(page: Page) -> None:
     expect(page.locator("#panel .one")).to_have_attribute("data-head", "3.0")
 
 
+@pytest.mark.slow
 def test_the_focus_goes_back_to_where_it_was(page: Page) -> None:
     page.goto("/heads")
     link = page.locator('.top nav a[href="./train"]')
@@ -102,6 +108,7 @@ def test_the_focus_goes_back_to_where_it_was(page: Page) -> None:
     expect(link).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_newcomer_is_invited_once(context: BrowserContext) -> None:
     page = context.new_page()
     page.add_init_script(A_PERSON)
@@ -129,6 +136,7 @@ def test_an_invitation_accepted_leads_from_page_to_page(context: BrowserContext)
     at(page, STOPS["Heads"][0].title)
 
 
+@pytest.mark.slow
 def test_it_stands_still_for_those_who_want_that(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto("/heads?tour=1")

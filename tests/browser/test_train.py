@@ -103,6 +103,7 @@ def test_a_job_forms_a_heatmap_survives_reload_and_stops_with_its_mask(
     assert Masks(db).list(job_id=job_id)[0].id in page.url
 
 
+@pytest.mark.slow
 def test_pressing_start_twice_starts_one_job(
     page: Page, context: BrowserContext, db: Database
 ) -> None:

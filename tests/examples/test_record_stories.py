@@ -82,6 +82,7 @@ def test_the_head_that_must_stay_spoils_what_the_story_says(
     assert not record["after"]["right"]
 
 
+@pytest.mark.slow
 def test_half_costs_what_the_story_says(stage: Any, records: dict[str, Any]) -> None:
     record = records["half"]
     found = record["accuracy"]

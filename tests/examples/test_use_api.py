@@ -22,6 +22,7 @@ from rlkv.masks import HeadMask
 from rlkv.shipped import EXAMPLES
 from tests.apart import run_apart
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SECONDS = 90
 
@@ -123,7 +124,6 @@ def test_the_endpoints_are_tools_of_the_mcp_server(app: str) -> None:
     assert "There is no mask 'nosuchmask'" in refusal
 
 
-@pytest.mark.slow
 def test_the_example_trains_and_stops(app: str) -> None:
     said = run(app, "--train")
     assert "cancelled after" in said

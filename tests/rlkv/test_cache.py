@@ -87,11 +87,15 @@ def assert_dense(
 @pytest.mark.parametrize("family", CONFIGS)
 @pytest.mark.parametrize("chunks", CHUNKS)
 @pytest.mark.parametrize("pads", PADS)
-@pytest.mark.parametrize("kept", ["mixed", "half"])
-def test_split_cache_equals_a_dense_mask_per_head(
-    family: str, chunks: str, pads: str, kept: str
-) -> None:
-    assert_dense(family, head_mask(kept), batch(3, LENGTH, PADS[pads]), CHUNKS[chunks])
+def test_split_cache_equals_a_dense_mask_per_head(family: str, chunks: str, pads: str) -> None:
+    assert_dense(family, head_mask("mixed"), batch(3, LENGTH, PADS[pads]), CHUNKS[chunks])
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("pads", PADS)
+def test_so_does_one_that_is_split_in_every_layer(family: str, pads: str) -> None:
+    chunks = CHUNKS["prompt then tokens"]
+    assert_dense(family, head_mask("half"), batch(3, LENGTH, PADS[pads]), chunks)
 
 
 @pytest.mark.parametrize("family", CONFIGS)

@@ -75,6 +75,7 @@ def test_rows_are_halved_until_they_fit_and_training_goes_on(tmp_path: Path) -> 
     assert np.allclose(log.gates[6], whole.gates[6], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_what_was_told_is_taken_back(tmp_path: Path) -> None:
     machine, log = Machine(room=3, steps=0), Log()
     train_within_memory(CONFIG, tmp_path, log, machine)

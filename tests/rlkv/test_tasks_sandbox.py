@@ -89,7 +89,9 @@ def test_programs_that_fail_give_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "layers", [(), *((layer,) for layer in LAYERS)], ids=lambda layers: "+".join(layers) or "none"
+    "layers",
+    [(), *(pytest.param((layer,), marks=pytest.mark.slow) for layer in LAYERS)],
+    ids=lambda layers: "+".join(layers) or "none",
 )
 def test_limits_hold_without_further_layers(layers: tuple[str, ...]) -> None:
     def run(code: str) -> object:

@@ -74,6 +74,7 @@ def test_penalty_weight_is_adaptive_with_a_cutoff(
     assert penalty_weight(beta, 0.5, reward) == pytest.approx(weight, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_from_settings_to_mask(tmp_path: Path) -> None:
     log = Log()
     hard = {"hard_every": 3, "hardening": "anneal", "elimination": True}
@@ -335,7 +336,13 @@ def test_presets_are_valid(preset: str) -> None:
     assert make_config({}, preset).steps > 0
 
 
-@pytest.mark.parametrize("hardening", ["none", "anneal", "straight-through"])
+@pytest.mark.parametrize(
+    "hardening",
+    [
+        "none",
+        *(pytest.param(way, marks=pytest.mark.slow) for way in ("anneal", "straight-through")),
+    ],
+)
 def test_rollout_and_loss_agree_on_log_probabilities(tmp_path: Path, hardening: str) -> None:
     """One attention rule for both, whatever way the gates act."""
     settings = {**SMALL, "hardening": hardening, "eval_problems": 0}

@@ -101,6 +101,7 @@ def test_the_stop_flag_keeps_what_was_learned(db: Database) -> None:
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_signals_end_the_process_with_a_mask(db: Database, number: signal.Signals) -> None:
     job = create(make_config({**SMALL, "steps": 500, "problems": 8}), db)
     command = [sys.executable, "-m", "rlkv.worker", "--job", job.id]

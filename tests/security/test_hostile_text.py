@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.rlkv.evaluation.stage import small
 from tests.rlkv.families import tiny
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+slow = partial(pytest.param, marks=pytest.mark.slow)
 HIT = "rlkvHit=1"
 PIECES = [
     f"<img src=x onerror={HIT}>", f"<script>{HIT}</script>", f"<svg onload={HIT}></svg>",
@@ -99,7 +101,10 @@ def mask(app: Server) -> str:
     return key
 
 
-@pytest.mark.parametrize("path", ["/heads", "/head", "/masks", "/finder", "/chat", "/evaluate"])
+@pytest.mark.parametrize(
+    "path",
+    ["/heads", *(slow(path) for path in ("/head", "/masks", "/finder", "/chat", "/evaluate"))],
+)
 def test_names_and_notes_of_a_mask(page: Page, mask: str, path: str) -> None:
     page.goto(f"{path}?mask={mask}")
     require_inert(page, shown=path in ("/masks", "/chat"))
@@ -196,7 +201,10 @@ def test_what_a_model_writes(page: Page, folder: Path, watch: Watch) -> None:
     require_inert(page)
 
 
-@pytest.mark.parametrize("path", ["/heads?mask=", "/train?job=", "/chat?chat=", "/stories?story="])
+@pytest.mark.parametrize(
+    "path",
+    ["/heads?mask=", *(slow(path) for path in ("/train?job=", "/chat?chat=", "/stories?story="))],
+)
 def test_words_in_the_address(page: Page, path: str) -> None:
     page.goto(path + "%3Cimg%20src%3Dx%20onerror%3DrlkvHit%3D1%3E")
     page.locator("header.top").wait_for()

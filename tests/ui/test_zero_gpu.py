@@ -18,6 +18,7 @@ import pytest
 from tests.browser.conftest import ROOT
 from ui import engine, zero_gpu
 
+pytestmark = pytest.mark.slow
 STAND_IN = ROOT / "tests" / "space" / "stand_in"
 
 

@@ -35,9 +35,7 @@ OTHER_HINT = (
 )
 
 
-def wire_fields(
-    studio: Studio, runs: Runs, p: Page, wanted: gr.State, opening: Dependency
-) -> None:
+def wire_fields(studio: Studio, runs: Runs, p: Page, wanted: gr.State, opening: Dependency) -> None:
     """Wires the choice of sides, masks, and the buttons that fill the prompt.
 
     They are filled for the first time after `opening`, before anybody can have changed them: once

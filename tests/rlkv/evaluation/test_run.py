@@ -58,7 +58,13 @@ def test_an_answer_is_what_the_model_says_alone(tmp_path: Path) -> None:
         assert sample.tokens == out.shape[1] - ids.shape[1]
 
 
-@pytest.mark.parametrize("config", [small(), small(temperature=1.0, samples=2, problems=4)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(small(), marks=pytest.mark.slow),
+        small(temperature=1.0, samples=2, problems=4),
+    ],
+)
 def test_interrupted_anywhere_it_goes_on_without_repeating_or_losing(
     tmp_path: Path, config: EvalConfig
 ) -> None:
