@@ -78,5 +78,5 @@ def test_a_default_training_finds_the_heads(tmp_path: Path, problems: list[Probl
     minutes = (time.monotonic() - begun) / 60
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["state"] == "done"
-    assert minutes < 15  # under 5 alone on two cores; here on one, beside other tests
+    assert minutes < 20  # under 5 alone on two cores; here on one, beside other tests
     check_mask(HeadMask.load(tmp_path / "mask"), problems)
