@@ -219,6 +219,7 @@ def test_a_mask_in_the_address_is_chosen(page: Page, server: Server) -> None:
     expect(turn.locator(f"{COMPRESSED} .who small")).to_contain_text("3 first and 21 latest")
 
 
+@pytest.mark.slow
 def test_words_that_the_model_can_not_read_get_a_hint(page: Page) -> None:
     open_chat(page)
     page.locator("#question textarea").fill("What is <b>love</b>?")
@@ -248,6 +249,7 @@ def test_what_a_model_writes_stays_text(page: Page) -> None:
     assert page.title() != "broken in"
 
 
+@pytest.mark.slow
 def test_a_random_problem_is_a_fresh_one_that_can_be_solved(page: Page) -> None:
     open_chat(page)
     seen = set()

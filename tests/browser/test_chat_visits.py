@@ -57,6 +57,7 @@ def test_two_tabs_wait_for_each_other_and_do_not_mix(
 
 
 @pytest.mark.clock
+@pytest.mark.slow
 def test_stop_in_line_gives_the_question_back_and_the_next_one_is_answered(
     context: BrowserContext, server: Server
 ) -> None:
@@ -74,6 +75,7 @@ def test_stop_in_line_gives_the_question_back_and_the_next_one_is_answered(
 
 
 @pytest.mark.clock
+@pytest.mark.slow
 def test_closing_the_tab_ends_its_answer_and_keeps_what_there_was(
     context: BrowserContext, server: Server
 ) -> None:

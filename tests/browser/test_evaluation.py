@@ -115,6 +115,7 @@ def test_everything_can_be_taken_away(page: Page, measured: Job, tmp_path: Path)
     assert "Plotly.newPlot" in found["page"].read_text()
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_and_settings_come_back(page: Page, db: Database, measured: Job) -> None:
     page.goto(f"/evaluate?job={measured.id}")
     page.locator("#clone").click()

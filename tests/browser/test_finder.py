@@ -37,6 +37,7 @@ def test_the_most_needed_head_comes_first(finder: Page) -> None:
     assert names == [f"{i // 8}.{i % 8}" for i in order]
 
 
+@pytest.mark.slow
 def test_a_heading_sorts_both_ways(finder: Page) -> None:
     finder.get_by_role("button", name="Retrieval").click()
     values = column(finder, 7)
@@ -63,6 +64,7 @@ def test_bounds_filter_and_bad_ones_say_so(finder: Page) -> None:
     expect(finder.locator("#finder tbody tr")).to_have_count(32)
 
 
+@pytest.mark.slow
 def test_states_and_names_filter(finder: Page) -> None:
     finder.get_by_role("button", name="Compressed").click()
     expect(finder.locator("#finder tbody tr")).to_have_count(32 - SHIPPED.n_kept)
@@ -89,6 +91,7 @@ def test_the_table_is_taken_away_as_csv(finder: Page, tmp_path: Path) -> None:
     assert {"far", "induction", "retrieval", "reward_gradient"} <= set(rows[0])
 
 
+@pytest.mark.slow
 def test_heads_of_another_window_are_measured_when_asked(page: Page, server: Server) -> None:
     mask = HeadMask.from_scores(
         np.linspace(0, 1, 32).reshape(4, 8), sink=2, recent=12, model="tracer", name="Narrow"

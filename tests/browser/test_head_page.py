@@ -46,6 +46,7 @@ def test_an_address_without_sense_opens_the_head_needed_most(page: Page) -> None
     expect(page.locator("h1")).to_contain_text(f"Head {layer}.{column}")
 
 
+@pytest.mark.slow
 def test_the_map_leads_to_other_heads_and_the_address_follows(head: Page) -> None:
     cell(head, 2, 7).click()
     expect(head.locator("h1")).to_contain_text("Head 2.7")
@@ -55,6 +56,7 @@ def test_the_map_leads_to_other_heads_and_the_address_follows(head: Page) -> Non
     expect(head.locator("h1")).to_contain_text("Head 2.7")
 
 
+@pytest.mark.slow
 def test_alike_heads_and_neighbours_are_links(head: Page) -> None:
     link = head.locator("#head-alike a").first
     name = link.locator("b").inner_text()
@@ -73,6 +75,7 @@ def test_where_it_looks_follows_the_text(head: Page) -> None:
     expect(head.locator("#look-tokens")).not_to_contain_text("e=8")
 
 
+@pytest.mark.slow
 def test_one_query_head_of_the_group(head: Page) -> None:
     before = head.locator("#look-masses svg").inner_html()
     tokens = head.locator("#look-tokens")

@@ -46,6 +46,7 @@ def test_the_phases_follow_the_job(page: Page, db: Database, held: Job) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.slow
 def test_the_reward_as_deployed_is_drawn_where_there_is_one(
     page: Page, db: Database, held: Job
 ) -> None:
@@ -65,6 +66,7 @@ def test_the_reward_as_deployed_is_drawn_where_there_is_one(
     expect(page.locator("#curves")).to_contain_text("Reward as deployed")
 
 
+@pytest.mark.slow
 def test_the_gap_between_drawing_and_loss_is_seen_while_it_trains(
     page: Page, db: Database, held: Job
 ) -> None:

@@ -158,6 +158,7 @@ def test_the_form_says_what_memory_it_needs_and_start_refuses_too_much(
     assert not Jobs(db).active()
 
 
+@pytest.mark.slow
 def test_a_preset_fills_the_form_and_keeps_the_model(page: Page, db: Database) -> None:
     page.goto("/train")
     page.get_by_role("button", name="More settings").click()

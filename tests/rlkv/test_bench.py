@@ -102,6 +102,7 @@ def test_bytes_held_are_within_a_hundredth_of_the_formula() -> None:
 
 
 @resettable_peak
+@pytest.mark.slow
 def test_the_peak_of_the_split_cache_is_lower_where_the_cache_dominates() -> None:
     model = small(layers=4, heads=4, head_dim=64)
     mask = random_mask(0.9, layers=4, heads=4)

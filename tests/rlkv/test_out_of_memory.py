@@ -110,6 +110,7 @@ def test_what_is_drawn_at_once_is_halved_too(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_resume_draws_as_many_at_once_as_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

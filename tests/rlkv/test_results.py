@@ -46,12 +46,12 @@ def check_mask(mask: HeadMask, problems: list[Problem]) -> None:
 
 def test_the_embedded_model_reasons_and_needs_far_tokens(problems: list[Problem]) -> None:
     full = HeadMask.full(4, 8, sink=4, recent=16)
-    assert measured("tracer", full, problems) >= 0.95
-    assert measured("tracer", full.at_sparsity(1.0), problems) <= 0.10
+    assert measured("tracer", full, problems[:80]) >= 0.95
+    assert measured("tracer", full.at_sparsity(1.0), problems[:80]) <= 0.10
 
 
 def test_the_shipped_mask_keeps_its_promise(problems: list[Problem]) -> None:
-    check_mask(HeadMask.load(ROOT / "examples" / "masks" / "tracer"), problems)
+    check_mask(HeadMask.load(ROOT / "examples" / "masks" / "tracer"), problems[:80])
 
 
 def test_the_recorded_comparison_is_what_the_model_writes() -> None:

@@ -49,6 +49,7 @@ def files_of(folder: Path, scale: float) -> tuple[dict[str, bytes], float]:
     return files, float(model.lm_head.weight.sum())
 
 
+@pytest.mark.slow
 def test_each_revision_is_fetched_and_found_again_by_itself(tmp_path: Path) -> None:
     old, first = files_of(tmp_path / "old", 1)
     new, second = files_of(tmp_path / "new", 2)

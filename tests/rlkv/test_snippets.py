@@ -30,6 +30,7 @@ def mask() -> HeadMask:
     return HeadMask.load(EXAMPLES / "masks" / "tracer").at_sparsity(0.4).toggle(3, 7)
 
 
+@pytest.mark.slow
 def test_the_program_answers_on_the_embedded_model(mask: HeadMask, tmp_path: Path) -> None:
     said = run(["-c", python_snippet(mask)], tmp_path)
     assert "k=6" in said

@@ -208,6 +208,7 @@ def test_no_reward_gradient_and_no_penalty_move_nothing() -> None:
     assert torch.equal(gates.values, torch.ones_like(gates.values))
 
 
+@pytest.mark.slow
 def test_momentum_does_not_coast_when_the_reward_is_gone() -> None:
     two = _short_training(*load_model("tracer"), steps=2, reward=lambda step, i: 1.0)
     model, tokenizer = load_model("tracer")
@@ -289,6 +290,7 @@ def test_the_mask_may_have_another_window_than_the_training(tmp_path: Path) -> N
     assert (mask.sink, mask.recent) == (2, 9)
 
 
+@pytest.mark.slow
 def test_the_reward_as_deployed_is_that_of_the_window_to_deploy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

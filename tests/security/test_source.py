@@ -164,7 +164,7 @@ def test_what_is_harmless_is_let_be(text: str) -> None:
     assert findings(text) == set()
 
 
-@pytest.mark.parametrize("kind", ["own", "qwen3"])
+@pytest.mark.parametrize("kind", ["own", pytest.param("qwen3", marks=pytest.mark.slow)])
 def test_a_models_own_code_is_never_run(tmp_path: Path, kind: str) -> None:
     """Also where somebody would say yes: transformers asks in the terminal unless told not to."""
     config = {

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rlkv.cli import parser
 from rlkv.explore.measures import MEASURES
 from rlkv.explore.rankings import RANKINGS
@@ -25,6 +27,7 @@ def test_the_commands_are_understood() -> None:
         assert parser().parse_args(shlex.split(line, comments=True)[3:]).run
 
 
+@pytest.mark.slow
 def test_the_python_runs() -> None:
     (code,) = blocks("python")
     done = subprocess.run(
