@@ -110,7 +110,11 @@ def wire_form(studio: Studio, app: gr.Blocks, form: EvalForm) -> None:
 
     app.load(opened, None, [wanted, form.picker.model, form.masks], **QUIET)
     chosen = [form.picker.model, wanted, form.masks]
-    form.picker.model.change(model_changed, chosen, form.masks, **QUIET)
+    # Unchecked: of two changes soon one after another the second still names masks of the model
+    # before the first, which are no choices any more.
+    gr.on(
+        [form.picker.model.change], model_changed, chosen, form.masks, preprocess=False, **FOLLOWS
+    )
     given = form.given()
     gr.on([app.load, *(one.change for one in given)], changed, given, form.size, **FOLLOWS)
 

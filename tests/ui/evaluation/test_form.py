@@ -5,16 +5,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gradio.state_holder import SessionState
 
 from rlkv.cli import parser
 from rlkv.errors import UserError
 from rlkv.evaluation.cells import cells, how_many
 from rlkv.evaluation.config import EvalConfig
 from rlkv.masks import HeadMask
+from tests.apart import run_apart
 from tests.rlkv.evaluation.stage import MASK, small
+from tests.ui.handlers import built
 from ui.evaluation.form import NAMES, command_line, config_of, filled, for_model, size_line
+from ui.evaluation.page import build
 from ui.studio import Settings, Studio
 
 
@@ -88,3 +93,18 @@ def test_masks_of_a_cloned_job_stay_when_its_model_is_filled_in(studio: Studio) 
     assert for_model(studio, "org/some", "", keys[:2])["value"] == keys[:2]
     assert for_model(studio, "org/some", "", ["shipped", keys[0]])["value"] == [keys[0]]
     assert for_model(studio, "tracer", "", keys)["value"] == ["shipped"]
+
+
+def test_masks_of_the_model_before_the_last_are_no_mistake(studio: Studio) -> None:
+    """Of two models chosen soon after one another, the second finds the chooser as it was."""
+    app = built(lambda app: build(studio, app))
+    changed = next(
+        one for one in app.fns.values() if getattr(one.fn, "__name__", "") == "model_changed"
+    )
+
+    async def asked() -> Any:
+        given = ["tracer", None, ["a mask of some other model"]]
+        return await app.process_api(changed, given, SessionState(app))
+
+    (chooser,) = run_apart(asked())["data"]
+    assert chooser["value"] == ["shipped"]
