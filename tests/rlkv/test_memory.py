@@ -59,11 +59,11 @@ def measured_peak(values: dict[str, Any]) -> int:
     "values",
     [
         {"model": "tracer", "prompts_per_step": 12, "samples_per_prompt": 4},
-        {"model": "tracer", "prompts_per_step": 48, "samples_per_prompt": 4},
+        {"model": "tracer", "prompts_per_step": 24, "samples_per_prompt": 4},
         {"model": "random:llama-135m", "prompts_per_step": 2, "max_new_tokens": 48},
-        {"model": "tracer", "prompts_per_step": 48, "samples_per_prompt": 4, "rows_at_once": 16},
+        {"model": "tracer", "prompts_per_step": 24, "samples_per_prompt": 4, "rows_at_once": 16},
     ],
-    ids=["tracer-48", "tracer-192", "llama-4", "tracer-192-in-16"],
+    ids=["tracer-48", "tracer-96", "llama-4", "tracer-96-in-16"],
 )
 def test_the_estimate_is_near_the_measured_peak(values: dict[str, Any]) -> None:
     values = {"steps": 1, "samples_per_prompt": 2, "eval_problems": 0, "device": "cpu", **values}
