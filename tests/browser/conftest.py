@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from storage.database import Database, open_database
 
@@ -94,6 +94,10 @@ def db(server: Server) -> Iterator[Database]:
     db.close()
 
 
+_KEPT: dict[tuple[str, int], BrowserContext] = {}
+"""Contexts of this process's browser by address and width."""
+
+
 class Watch:
     """What pages did that they must not."""
 
@@ -140,17 +144,11 @@ def watched(
 
 
 def _context(browser: Browser, url: str, width: int) -> BrowserContext:
-    """One for all visitors of an address, who share its cache of scripts: with an empty one, a
-    page costs three times as much of a core."""
-    for context in browser.contexts:
-        if _KEPT.get(context) == (url, width):
-            return context
-    context = browser.new_context(base_url=url, viewport={"width": width, "height": 900})
-    _KEPT[context] = url, width
-    return context
-
-
-_KEPT: dict[BrowserContext, tuple[str, int]] = {}
+    """One for all visitors of an address, who need not each fetch and compile its scripts anew."""
+    if (url, width) not in _KEPT:
+        viewport = ViewportSize(width=width, height=900)
+        _KEPT[url, width] = browser.new_context(base_url=url, viewport=viewport)
+    return _KEPT[url, width]
 
 
 def _forget(context: BrowserContext, url: str) -> None:

@@ -55,6 +55,7 @@ def context(browser: Browser, app: Server, watch: Watch) -> Iterator[BrowserCont
     with watched(browser, app.url, watch) as context:
         context.on("dialog", closed)
         yield context
+        context.remove_listener("dialog", closed)  # the context stays for the next test
     assert dialogs == []
 
 

@@ -79,10 +79,7 @@ def test_nothing_is_imported_while_an_answer_is_written(desk: Desk, tmp_path: Pa
 def test_the_fields_are_filled_when_the_page_opens_not_once_its_model_has_loaded(
     desk: Desk,
 ) -> None:
-    def build(app: gr.Blocks) -> None:
-        page.build(desk.studio, app)
-
-    app = built(build)
+    app = built(lambda app: page.build(desk.studio, app))
     chosen, offered = (
         handler(app, f"ui.chat.{name}") for name in ("page.chosen", "fields.offered")
     )

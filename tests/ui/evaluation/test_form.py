@@ -17,7 +17,7 @@ from rlkv.evaluation.config import EvalConfig
 from rlkv.masks import HeadMask
 from tests.apart import run_apart
 from tests.rlkv.evaluation.stage import MASK, small
-from tests.ui.handlers import built
+from tests.ui.handlers import built, handler
 from ui.evaluation.form import NAMES, command_line, config_of, filled, for_model, size_line
 from ui.evaluation.page import build
 from ui.studio import Settings, Studio
@@ -98,9 +98,8 @@ def test_masks_of_a_cloned_job_stay_when_its_model_is_filled_in(studio: Studio) 
 def test_masks_of_the_model_before_the_last_are_no_mistake(studio: Studio) -> None:
     """Of two models chosen soon after one another, the second finds the chooser as it was."""
     app = built(lambda app: build(studio, app))
-    changed = next(
-        one for one in app.fns.values() if getattr(one.fn, "__name__", "") == "model_changed"
-    )
+    fn = handler(app, "ui.evaluation.form.model_changed")
+    changed = next(one for one in app.fns.values() if one.fn is fn)
 
     async def asked() -> Any:
         given = ["tracer", None, ["a mask of some other model"]]
