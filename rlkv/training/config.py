@@ -27,7 +27,7 @@ class TrainConfig(BaseModel):
     penalty: float = Field(
         0.05,
         title="Penalty (beta)",
-        description="Weight of the L1 penalty that pushes gates to 0; more makes fewer heads stay",
+        description="L1 price of open gates; higher keeps fewer heads",
         ge=0,
         le=10,
     )

@@ -76,6 +76,19 @@ def test_a_model_of_the_list_is_picked_and_its_download_named(page: Page) -> Non
     expect(page.locator("#chat-load")).to_be_disabled()
 
 
+def test_what_is_read_of_a_model_moves_nothing_below_it(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(fact(page, "need")).to_contain_text("of full cache")
+    facts = page.locator("#chat-facts .model-facts")
+    high = "e => e.getBoundingClientRect().height"
+    known = facts.evaluate(high)
+    facts.evaluate(
+        "e => ['memory', 'place', 'need'].forEach(name => {"
+        " e.querySelector(`[data-fact=${name}]`).textContent = '-'; })"
+    )
+    assert facts.evaluate(high) == known
+
+
 @pytest.mark.slow
 def test_a_model_is_loaded_seen_in_another_tab_and_unloaded(
     page: Page, visitor: BrowserContext

@@ -40,8 +40,8 @@ def facts_line(
         ("gates", "Gates", f"{shape.layers} x {shape.kv_heads} = {shape.layers * shape.kv_heads}"),
         ("context", "Context", f"{shape.context:,} tokens"),
         ("memory", "Weights", _weights(facts)),
-        ("need", "Memory needed", _need(facts, status, room)),
         ("place", "Where", _place(facts)),
+        ("need", "Memory needed", _need(facts, status, room)),
     ]
     shown = "".join(
         f'<div><dt>{name}</dt><dd data-fact="{key}">{escape(value)}</dd></div>'
