@@ -23,7 +23,7 @@ from ui.components.charts import chart
 from ui.components.config_form import read
 from ui.components.header import header, html, section, title
 from ui.components.headmap import head_map
-from ui.components.job_list import job_list, job_list_view
+from ui.components.job_list import LISTED, job_list, job_list_view
 from ui.components.memory_line import refuse_what_cannot_fit
 from ui.downloads import JobFiles
 from ui.events import PRIVATE, QUIET
@@ -89,7 +89,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
             top = html(elem_id="live")
             with gr.Row(equal_height=False):
                 with gr.Column(scale=1, min_width=290):
-                    html('<h3 class="cap2">The gates now</h3>')
+                    html('<h3 class="cap2 first">The gates now</h3>')
                     plot = head_map(None, "forming")
                 with gr.Column(scale=1, min_width=290):
                     curves = chart(None, "curves")
@@ -168,7 +168,7 @@ def _origin(job: Job, notes: list[str]) -> str:
 
 def _paint(studio: Studio, job_id: str | None, seen: Seen | None) -> list[Any]:
     """All live parts; nothing but skips where `seen` is still true."""
-    jobs = studio.jobs.list(30, KIND)
+    jobs = studio.jobs.list(LISTED, KIND)
     listed = job_list(list(jobs), job_id)
     version = studio.metrics.version(job_id) if job_id else 0
     digest = hashlib.sha256(listed.encode()).hexdigest()[:16]

@@ -35,6 +35,13 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     studio.db.close()
 
 
+def test_sixty_jobs_are_all_in_the_list(studio: Studio) -> None:
+    jobs = [studio.jobs.create("train", {}, title=f"seed {n}") for n in range(60)]
+    app = built(lambda app: train.build(studio, app))
+    _, _, listed, *_ = handler(app, "ui.job_page.picked")(SimpleNamespace(_data={"id": jobs[0].id}))
+    assert all(job.id in listed for job in jobs)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tick_under_way_does_not_take_a_click_back(studio: Studio, kind: str) -> None:
     page, make = KINDS[kind]

@@ -8,6 +8,8 @@ import gradio as gr
 
 from storage.jobs import Job
 
+LISTED = 200
+"""How many of the newest jobs a page lists; older ones open by their address."""
 _CLICKS = """
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-job]');

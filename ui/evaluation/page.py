@@ -16,7 +16,7 @@ from rlkv.worker import create_evaluation
 from storage.jobs import Job
 from storage.supervisor import ensure_running
 from ui.components.eval_curves import accuracy_curves, length_curves
-from ui.components.job_list import job_list
+from ui.components.job_list import LISTED, job_list
 from ui.evaluation import recorded, view
 from ui.evaluation.files import wire_files
 from ui.evaluation.form import config_of, filled, wire_form
@@ -96,12 +96,20 @@ def _default(studio: Studio, asked: str | None) -> str | None:
 # --- what is on screen --------------------------------------------------------------------
 
 
+def _listed(studio: Studio, job_id: str | None) -> str:
+    """The evaluations of this place and the one that comes along: where there is that one, the
+    list is never empty and says nothing of being so."""
+    jobs = list(studio.jobs.list(LISTED, KIND))
+    along = recorded.entry(job_id == recorded.KEY)
+    own = job_list(jobs, job_id, unit="answer") if jobs or not along else ""
+    return own + along
+
+
 def _paint(
     studio: Studio, table: Table, p: Page, job_id: str | None, seen: Seen | None
 ) -> list[Any]:
     """All live parts; nothing but skips where `seen` is still true."""
-    listed = job_list(list(studio.jobs.list(30, KIND)), job_id, unit="answer")
-    listed += recorded.entry(job_id == recorded.KEY)
+    listed = _listed(studio, job_id)
     digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
     skips = [gr.skip()] * len(p.live())
     if job_id is None:
