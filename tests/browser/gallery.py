@@ -51,6 +51,8 @@ def build() -> gr.Blocks:
             line("reward", "reward", [(0, 1), (20, 9)], right=True),
         ]
         chart(lines_value(HOSTILE, lines, x="step", y="gate", y2="reward", name="../a b"), "lines")
+        dotted = [line("trained", "reward", STEPS), line("deployed", "reward", STEPS, dots=True)]
+        chart(lines_value("Dotted", dotted, x="step", name="dotted"), "dotted")
         chart(stack_value("Looks", [("sinks", "sink"), ("far", "far")], [0.25, 0.75]), "stack")
         text = tokens(
             tokens_value(

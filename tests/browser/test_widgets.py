@@ -97,6 +97,11 @@ def test_charts_fit_their_place(page: Page, width: int) -> None:
     assert outside == []
 
 
+def test_the_key_of_a_dotted_line_is_a_dot(page: Page) -> None:
+    keys = page.locator("#dotted .key")
+    assert keys.evaluate_all("keys => keys.map(key => key.tagName)") == ["rect", "circle"]
+
+
 def test_text_stays_text(page: Page) -> None:
     assert page.locator("#lines figcaption b").inner_text() == HOSTILE
     assert page.locator("#text .tok").nth(4).inner_text() == HOSTILE

@@ -25,10 +25,11 @@
   // Keys of the series over the picture, in as many rows as they need. -> height used
   function drawKeys(parts, items, width) {
     let x = 0, y = 10;
-    for (const { role, text } of items) {
+    for (const { role, text, dots } of items) {
       const need = 17 + text.length * CHARACTER + 14;
       if (x && x + need > width) { x = 0; y += 18; }
-      parts.push(svg("rect", { class: `key r-${role}`, x: x + 0.5, y: y - 8, width: 10, height: 10, rx: 2.5 }));
+      if (dots) parts.push(svg("circle", { class: `key r-${role}`, cx: x + 5.5, cy: y - 3, r: 3.2 })); // as its points are
+      else parts.push(svg("rect", { class: `key r-${role}`, x: x + 0.5, y: y - 8, width: 10, height: 10, rx: 2.5 }));
       parts.push(svg("text", { class: "word", x: x + 16, y: y + 1 }, text));
       x += need;
     }
