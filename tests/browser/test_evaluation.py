@@ -178,6 +178,7 @@ def test_before_anything_ran_there_are_recorded_curves(page: Page) -> None:
     expect(page.locator("#accuracy .curve")).to_have_count(9)
     expect(page.locator("#points tbody tr")).to_have_count(14)
     expect(page.locator("[data-figure=near-lossless]")).to_contain_text("60 %")
+    expect(page.locator("#jobs")).not_to_contain_text("No job yet")
     page.locator("#answers [data-problem]").nth(3).click()
     expect(page.locator("#pair section")).to_have_count(2)
     expect(page.locator("#pair")).to_contain_text("Problem 4")
@@ -192,3 +193,10 @@ def test_before_anything_ran_there_are_recorded_curves(page: Page) -> None:
     assert "recorded" in taken.value.suggested_filename
     page.locator("#clone").click()
     expect(page.locator("#eval-methods label.selected")).to_have_count(9)
+    page.set_viewport_size({"width": 390, "height": 800})
+    mark, full = page.locator("#accuracy .mark"), page.locator("#accuracy .t-full")
+    page.wait_for_function("document.querySelector('#accuracy .fig').clientWidth < 390")
+    above, below = mark.bounding_box(), full.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert above["y"] + above["height"] <= below["y"] + 2

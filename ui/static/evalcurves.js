@@ -3,6 +3,7 @@
 (() => {
   const { el, svg, format } = window.rlkvDom;
   const HEIGHT = 340;
+  const CHARACTER = 6.7; // mean width of its words, to make room before they are drawn
   const SHAPES = {
     circle: (r) => `M${-r} 0A${r} ${r} 0 1 0 ${r} 0A${r} ${r} 0 1 0 ${-r} 0Z`,
     square: (r) => `M${-r} ${-r}H${r}V${r}H${-r}Z`,
@@ -73,7 +74,13 @@
       const most = unit === "%" ? (all.every((p) => xOf(p) <= 0.5) ? 0.5 : 1) : Math.max(...all.map(xOf), full || 0, 1) * 1.04;
       const yTop = value.unit === "%" ? 1 : Math.max(...all.map((p) => p.hi), value.full?.y || 0, 1) * 1.05;
       const box = { left: value.unit === "%" ? 46 : 52, right: width - 12, top: value.mark ? 26 : 14, bottom: HEIGHT - 40 };
-      const X = (x) => box.left + (x / most) * (box.right - box.left), Y = (y) => box.bottom - (y / yTop) * (box.bottom - box.top);
+      const X = (x) => box.left + (x / most) * (box.right - box.left);
+      const mark = value.mark && unit === "%" && !hidden.has(value.mark.series) ? value.mark : null;
+      const fullWords = value.full ? `Full cache ${format(value.full.y, value.unit)}` : "";
+      // On a phone the words over the picture would stand in one another: the mark's go a line higher.
+      const higher = mark && X(mark.x) + (mark.text.length / 2) * CHARACTER + 8 > box.right - fullWords.length * CHARACTER ? 15 : 0;
+      box.top += higher;
+      const Y = (y) => box.bottom - (y / yTop) * (box.bottom - box.top);
       const yStep = value.unit === "%" ? 0.25 : rounded(yTop, "");
       for (let y = 0; y <= yTop + 1e-9; y += yStep) {
         parts.push(svg("line", { class: y ? "grid" : "base", x1: box.left, x2: box.right, y1: Y(y), y2: Y(y) }));
@@ -85,12 +92,12 @@
       parts.push(svg("text", { x: (box.left + box.right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, value.axes[axis].title));
       if (value.full) {
         parts.push(svg("line", { class: "whole", x1: box.left, x2: box.right, y1: Y(value.full.y), y2: Y(value.full.y) }));
-        parts.push(svg("text", { class: "t-full halo", x: box.right, y: Y(value.full.y) - 6 < 11 ? Y(value.full.y) + 15 : Y(value.full.y) - 6, "text-anchor": "end" }, `Full cache ${format(value.full.y, value.unit)}`));
+        parts.push(svg("text", { class: "t-full halo", x: box.right, y: Y(value.full.y) - 6 < 11 ? Y(value.full.y) + 15 : Y(value.full.y) - 6, "text-anchor": "end" }, fullWords));
       }
-      if (value.mark && unit === "%" && !hidden.has(value.mark.series)) {
-        const x = X(value.mark.x);
+      if (mark) {
+        const x = X(mark.x);
         parts.push(svg("line", { class: "marker", x1: x, x2: x, y1: box.top - 8, y2: box.bottom }));
-        parts.push(svg("text", { class: "mark halo", x, y: box.top - 13, "text-anchor": "middle" }, value.mark.text));
+        parts.push(svg("text", { class: "mark halo", x, y: box.top - 13 - higher, "text-anchor": "middle" }, mark.text));
       }
       points = [];
       [...series].reverse().forEach((s) => { // the first on top
