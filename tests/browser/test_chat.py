@@ -44,6 +44,7 @@ def test_both_sides_stream_in_lockstep_and_the_compressed_one_holds_less(
         "() => [...document.querySelectorAll('.side')].map(s => +s.dataset.tokens)"
     )
     assert abs(counts[0] - counts[1]) <= 1
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")  # nothing jumps
     points = "() => +document.querySelector('.mem .held.s-comp').dataset.points"
     first = page.evaluate(points)
     page.wait_for_function(f"n => ({points})() > n + 5", arg=first)
