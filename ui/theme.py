@@ -68,6 +68,7 @@ CONTROLS = {
     "input_shadow": "none",
     "input_shadow_focus": "none",
     "input_padding": "9px 12px",
+    "input_radius": "9px",
     "button_border_width": "1px",
     "button_transition": "background-color .12s, border-color .12s",
     "button_large_padding": "10px 18px",

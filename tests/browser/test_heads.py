@@ -69,9 +69,23 @@ def test_the_head_needed_most_is_open_at_first(heads: Page) -> None:
     expect(heads.locator("#panel [data-head='0.0']")).to_contain_text("1 of 32")
 
 
+def test_zoomed_or_on_a_phone_nothing_is_cut_off(heads: Page) -> None:
+    heads.set_viewport_size({"width": 720, "height": 450})
+    right = "all => Math.max(...all.map(e => e.getBoundingClientRect().right))"
+    assert heads.locator(".top a, .top button").evaluate_all(right) <= 720
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
+    assert heads.locator("#figures .tile").evaluate_all(cut) == []
+    heads.set_viewport_size({"width": 390, "height": 800})
+    track, block = heads.locator("#sparsity input[type=range]"), heads.locator("#sparsity")
+    bottom = "e => e.getBoundingClientRect().bottom"
+    assert block.evaluate(bottom) - track.evaluate(bottom) >= 6  # or its thumb is cut off
+
+
 def test_the_slider_moves_all_figures(heads: Page, mask: HeadMask) -> None:
     expect(figure(heads, "kv-saved")).to_contain_text(f"{100 * mask.kv_saved(512):.1f} %")
+    track = heads.locator("#sparsity input[type=range]")
     set_sparsity(heads, "End")
+    assert track.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"  # who has the keys
     expect(figure(heads, "sparsity")).to_have_text("100 %")
     expect(figure(heads, "kept")).to_have_text("0 of 32")
     set_sparsity(heads, "Home")

@@ -64,7 +64,7 @@ def _place(mask: HeadMask, layer: int) -> str:
 
 def _weights(mask: HeadMask, head: int, kept: bool, size: HeadSize | None) -> list[tuple[str, str]]:
     if size is None:
-        return [("Its memory", "unknown: the mask names no model known here")]
+        return [("KV memory", "unknown for this model")]
     first = head * size.group
     group = ", ".join(str(q) for q in range(first, first + size.group))
     per_token = 2 * size.head_dim * size.itemsize

@@ -82,7 +82,7 @@ def lay_out() -> Page:
         '<b class="full">Blue</b> heads turned out to need the whole past, '
         '<b class="comp">orange</b> ones get by with their '
         f"{term('sink', 'first')} and {term('recent', 'latest')} tokens. "
-        f"Move the cut ({term('sparsity', 'sparsity')}) and click around.",
+        f"Move the {term('sparsity', 'sparsity')} slider and click around.",
     )
     screen, cell = gr.State(None), gr.State(None)
     chooser, cut, length = _controls()
