@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
 from rlkv.gates import Gates
+from rlkv.training.eval_mode import in_eval_mode
 from rlkv.training.removed_heads import RemovedHeads
 
 ROWS = 32
@@ -76,7 +77,7 @@ def eliminate(
     kept.view(-1)[removed] = False
     rows = rows_at_once or ROWS
     try:
-        with gates.plain():
+        with gates.plain(), in_eval_mode(model):
             fine = _Judge(model, gates, _batches(texts, rows, model.device))
             rough = _Judge(model, gates, _batches(texts[:ROUGH], rows, model.device))
             while kept.sum() > 1 and progress(len(removed), kept.numel()):

@@ -18,19 +18,19 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 from trl import GRPOConfig, GRPOTrainer
 
 from rlkv.gates import Gates
+from rlkv.generation import prompt_ids
 from rlkv.training import checkpoint, ranks
 from rlkv.training.advantages import batch_advantages, says_something
 from rlkv.training.config import TrainConfig
 from rlkv.training.divergence import require_finite
-from rlkv.training.hardening import harden, settle
+from rlkv.training.eval_mode import in_eval_mode
+from rlkv.training.gate_callback import GateCallback
 from rlkv.training.penalty import penalty_weight
+from rlkv.training.positions import counted_without_padding
 from rlkv.training.rows import most_rows, rows_here
 from rlkv.training.sampler import Sampler
 
@@ -50,9 +50,19 @@ class GateTrainer(GRPOTrainer):
         self._step_gap = 0.0
         self._loss_logprobs: torch.Tensor | None = None
         super().__init__(**kwargs)
-        self.add_callback(_GateCallback(self))
+        self.add_callback(GateCallback(self))
 
     # --- rollouts -----------------------------------------------------------------------------
+
+    def _tokenize_prompts(
+        self, prompts: list[list[dict[str, str]]]
+    ) -> tuple[list[list[int]], None, dict[str, Any]]:
+        # As everywhere else here; TRL's way needs a chat template, which base models don't have.
+        return (
+            [prompt_ids(self.processing_class, turns[0]["content"]) for turns in prompts],
+            None,
+            {},
+        )
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any
@@ -92,7 +102,8 @@ class GateTrainer(GRPOTrainer):
     # --- loss -----------------------------------------------------------------------------------
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        with in_eval_mode(self.model), counted_without_padding(self.model):
+            found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
         self._loss_logprobs = found[0].detach()
         return found
 
@@ -170,34 +181,6 @@ class GateTrainer(GRPOTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Not for checkpoints of 30 kB that nobody uploads."""
-
-
-class _GateCallback(TrainerCallback):
-    """Keeps the gates in [0, 1], sets their sharpness, and lets idle steps move nothing."""
-
-    def __init__(self, trainer: GateTrainer) -> None:
-        self.trainer, self.gates = trainer, trainer.gates
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        harden(self.gates, self.trainer.settings, state.global_step)
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        gradient = self.gates.values.grad
-        if gradient is not None:
-            self.trainer.require_finite(gradient, "gradient")
-        # Nothing to learn from this batch: without this, Adam's momentum would coast on.
-        if gradient is not None and not gradient.any():
-            self.gates.values.grad = None
-
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.trainer.require_finite(self.gates.values.detach(), "gate")
-        settle(self.gates)
 
 
 def rows_together(config: TrainConfig) -> int:

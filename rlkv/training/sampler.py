@@ -13,6 +13,7 @@ from rlkv.gates import Gates
 from rlkv.generation import end_tokens
 from rlkv.masks import HeadMask
 from rlkv.training.config import TrainConfig
+from rlkv.training.eval_mode import in_eval_mode
 from rlkv.training.rollout import Draw, Rollout, rollouts
 from rlkv.training.rollout_cache import WholeCache
 
@@ -59,11 +60,7 @@ class Sampler:
         def new_cache() -> Cache:
             return WholeCache(self.model) if mask is None else SplitHeadCache(self.model, mask)
 
-        was_training = self.model.training
-        self.model.eval()  # TRL generates in training mode, which some models' layers heed
-        try:
+        with in_eval_mode(self.model):
             return rollouts(
                 self.model, prompts, how, self.ends, new_cache, self.config.rollout_rows
             )
-        finally:
-            self.model.train(was_training)

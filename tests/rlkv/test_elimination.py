@@ -107,6 +107,21 @@ def test_ended_early_the_rest_is_ranked_by_gates(setting) -> None:
     assert np.array_equal(scores.flatten().argsort(), np.arange(32))
 
 
+def test_nothing_is_dropped_out_though_the_trainer_left_the_model_in_training_mode(setting) -> None:
+    model, gates, texts = setting
+    modes = []
+    hook = model.register_forward_pre_hook(lambda module, args: modes.append(module.training))
+    model.train()
+    try:
+        eliminate(model, gates, texts[:2], lambda done, total: done < 1)
+        assert model.training
+    finally:
+        model.eval()
+        hook.remove()
+    assert modes
+    assert not any(modes)
+
+
 def test_a_killed_elimination_goes_on_after_the_heads_it_had_removed(
     setting, tmp_path: Path
 ) -> None:

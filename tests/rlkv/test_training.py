@@ -11,18 +11,20 @@ from trl import GRPOConfig
 from rlkv import gates as gates_module
 from rlkv.errors import UserError
 from rlkv.evaluation.accuracy import accuracy
+from rlkv.gates import Gates
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
 from rlkv.training import checkpoint
 from rlkv.training.config import TrainConfig, make_config
-from rlkv.training.grpo import dataset_rows, grpo_config, make_trainer
+from rlkv.training.grpo import GateTrainer, dataset_rows, grpo_config, make_trainer
 from rlkv.training.penalty import penalty_weight
 from rlkv.training.rollout import Rollout
 from rlkv.training.run import train
 from rlkv.training.sampler import Sampler
 from rlkv.training.self_distillation import schedule
 from tests.rlkv.endings import end_as
+from tests.rlkv.families import tiny
 
 SMALL: dict[str, Any] = {
     "steps": 6,
@@ -184,7 +186,12 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
         checkpoint.load_gates(gates_module.Gates(4, 8, 4, 16), tmp_path)
 
 
-def _short_training(model, tokenizer, *, reward, steps: int = 4, **settings):
+def _short_training(model, tokenizer, **settings: Any) -> Gates:
+    """The gates of `_short_trainer`."""
+    return _short_trainer(model, tokenizer, **settings).gates
+
+
+def _short_trainer(model, tokenizer, *, reward, steps: int = 4, **settings: Any) -> GateTrainer:
     """Trains gates with a reward made up per (step, sample)."""
     config = make_config({**SMALL, "steps": steps, "hardening": "none", **settings})
     gates = gates_module.attach(model, sink=4, recent=16)
@@ -199,7 +206,7 @@ def _short_training(model, tokenizer, *, reward, steps: int = 4, **settings):
     )
     trainer.args.save_strategy = "no"
     trainer.train()
-    return gates
+    return trainer
 
 
 def test_no_reward_gradient_and_no_penalty_move_nothing() -> None:
@@ -368,6 +375,16 @@ def test_a_mismatch_of_rollout_and_loss_shows(
     fast = {"learning_rate": 0.5, "penalty": 1.0, "hardening": "none"}
     train(make_config({**SMALL, **fast, "eval_problems": 0}), tmp_path, log)
     assert max(m["logprob_gap"] for m in log.steps.values()) > 0.1
+
+
+def test_loss_and_rollout_agree_for_dropout_learned_positions_and_no_chat_template() -> None:
+    """GPT-2 as it is published has all three; prompts of different lengths are padded."""
+    _, tokenizer = load_model("tracer")
+    tokenizer.chat_template = None
+    model = tiny("gpt2", vocab_size=len(tokenizer))
+    assert model.config.resid_pdrop > 0
+    trainer = _short_trainer(model, tokenizer, steps=1, reward=lambda step, i: float(i % 2))
+    assert 0 < trainer.largest_gap < 1e-4
 
 
 def test_rows_at_once_change_memory_not_the_gates() -> None:
