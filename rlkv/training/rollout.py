@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from rlkv.errors import UserError
 from rlkv.explore.stopping import Stop, check, never
 from rlkv.feeding import feed
 from rlkv.generation import PREFILL_CHUNK, is_repetitive
@@ -245,7 +246,15 @@ def drawn(
     The log-probabilities are those of the whole distribution, as the loss computes them, also
     where top-p or top-k cut it for drawing. `numbers` `[B]` in [0, 1) decide what is drawn; None
     asks torch's global generator.
+
+    Raises:
+        UserError: if a row's scores hold a NaN or an infinity.
     """
+    if not torch.isfinite(logits.amax(-1)).all():  # before a GPU aborts drawing from them
+        raise UserError(
+            "The model's scores are not finite numbers, so no token can be chosen. Start a new job "
+            "with the number format float32."
+        )
     if draw.temperature == 0:
         logprobs = logits.log_softmax(-1)
         tokens = logits.argmax(-1)

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from rlkv import gates as gates_module
 from rlkv.baselines.h2o import H2OCache
 from rlkv.baselines.rkv import RKVCache
 from rlkv.cache import SplitHeadCache
+from rlkv.errors import UserError
 from rlkv.generation import end_tokens, is_repetitive, prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.models import load_model, model_spec
@@ -139,3 +141,15 @@ def test_bytes_are_those_of_the_answer_not_of_its_batch(tracer, cache: str) -> N
     if cache == "split":
         spec = model_spec(model)
         assert [r.kv_bytes for r in alone] == [spec.kv_bytes(mask, r.length) for r in alone]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_scores_that_are_no_numbers_are_told(temperature: float, bad: float) -> None:
+    """float16 overflows in some models; a greedy answer would be noise, a drawn one a crash."""
+    logits = torch.zeros(2, 5)
+    logits[1, 3] = bad
+    with pytest.raises(UserError, match="number format float32"):
+        drawn(logits, Draw(4, temperature=temperature))
+    logits[1, 3] = -math.inf  # what masks out a token is no defect
+    drawn(logits, Draw(4, temperature=temperature))
