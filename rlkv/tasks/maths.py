@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import threading
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,9 +28,18 @@ MAX_LENGTH = 600
 MAX_DEPTH = 12
 """Brackets inside brackets."""
 
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
-_PLAIN = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d*)?|[-+]?\.\d+")
+_EXPONENT = r"(?:[eE][-+]?\d{1,3}(?!\d))?"  # short: 1e999999999 would fill the memory
+_NUMBER = re.compile(rf"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+){_EXPONENT}")
+_PLAIN = re.compile(rf"[-+]?(?:(?:\d+|\d{{1,3}}(?:,\d{{3}})+)(?:\.\d*)?|\.\d+){_EXPONENT}")
 _WORDED = re.compile(r"(?:[^\\^_{}()\[\]*/+=<>|!-]|-(?=[\d.])|(?<=[A-Za-z])-)*")
+_DENIED = re.compile(r"\b(?:not|never)\b|n['\u2019]t\b", re.IGNORECASE)
+_CHANGED = re.compile(r"\d\s*(?:[xyzi](?![A-Za-z])|e(?![A-Za-z\d+-]))|π")
+"""What makes another number of the one before it, unlike a unit."""
+_SMALL = re.compile(r"(?<![A-Za-z])[²³¹⁰⁴-⁹₀-₉¼-¾⅐-⅞]")
+"""Small digits, which math-verify does not see: 18² and 18½, but not 18 cm²."""
+_COMPARED = re.compile(r"[≥≤≠≈±]")
+_MINUS = str.maketrans(dict.fromkeys("\u2212\u2013\ufe63\uff0d", "-"))
+_SIGN = re.compile(r"-\s*\\?\$(?=[\d.])|\b(?:minus|negative)\s+(?=[\d.])", re.IGNORECASE)
 _NAME = re.compile(r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:\([a-z]\))?\s*")
 _CHOICE = re.compile(
     r"\bor\b|\\lor|\\vee|\\text\s*\{\s*or\s*\}|\\pm|\\cup|\\approx|\\sim|\\dots|\\ldots|;"
@@ -42,17 +52,17 @@ def same_maths(given: str, right: str) -> bool:
     """Whether `given` is the answer `right`: 0.5 is 1/2, and "18 eggs" is 18.
 
     A list of guesses is not: several numbers for one, alternatives ("3 or 4"), or a chain of
-    equations any side of which is something else.
+    equations any side of which is something else. Nor is what is denied ("not 18").
     """
     given, right = _clean(given), _clean(right)
     words = _in_words(given)
     if words == _in_words(right):
         return bool(words)
+    if any(sign.search(words) and not sign.search(right) for sign in (_DENIED, _SMALL)):
+        return False
     number = _plain_number(right)
-    if number is not None and _WORDED.fullmatch(words):
-        numbers = _NUMBER.findall(words)
-        if numbers:
-            return len(numbers) == 1 and _plain_number(numbers[0].rstrip(",")) == number
+    if number is not None and (same := _says(words, number)) is not None:
+        return same
     if not (given and right) or max(len(given), len(right)) > MAX_LENGTH or _deep(given):
         return False
     if _CHOICE.search(given) and not _CHOICE.search(right):
@@ -70,8 +80,25 @@ def is_number(answer: str) -> bool:
     return _plain_number(_clean(answer)) is not None
 
 
+def _says(words: str, number: Fraction) -> bool | None:
+    """Whether words say this number; None if they say none, or more than words and units."""
+    plain = _plain_number(words)
+    if plain is not None:
+        return plain == number
+    if _COMPARED.search(words):
+        return False
+    signs = any(c > "\x7f" and unicodedata.category(c) == "Sm" for c in words)
+    if signs or _CHANGED.search(words) or not _WORDED.fullmatch(words):
+        return None
+    numbers = _NUMBER.findall(words)
+    if not numbers:
+        return None
+    return len(numbers) == 1 and _plain_number(numbers[0].rstrip(",")) == number
+
+
 def _clean(answer: str) -> str:
-    return _FILLER.sub("", tidy(answer)).replace("\\$", "").replace("\\%", "%").strip()
+    text = _SIGN.sub("-", tidy(answer).translate(_MINUS))
+    return _FILLER.sub("", text).replace("\\$", "").replace("\\%", "%").strip()
 
 
 def _plain_number(text: str) -> Fraction | None:

@@ -18,7 +18,7 @@ from rlkv.tasks.words import KEYS, VALUES
 MAX_WORDS = 16
 """Words of an answer at most: it names a value, it does not recite the list."""
 
-_DENIAL = re.compile(r"\bnot\b|n't\b|\bnever\b", re.IGNORECASE)
+_DENIAL = re.compile(r"\bnot\b|n['\u2019]t\b|\bnever\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ def test_recall() -> None:
         ("tulip or otter", 0.0),
         ("otter tulip", 0.0),
         ("It is not tulip", 0.0),
+        ("It isn\u2019t tulip", 0.0),
         ("tulip is one of the words", 0.0),
         ("a " * 20 + "tulip", 0.0),
         (" ".join(VALUES), 0.0),

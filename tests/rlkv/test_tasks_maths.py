@@ -107,6 +107,13 @@ def test_same_text() -> None:
         ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}"),
         ("90", "90^\\circ"),
         ("-5", "-5"),
+        ("\u221218", "-18"),
+        ("negative 18", "-18"),
+        ("-$18", "-18"),
+        ("18 cm²", "18"),
+        ("1.8e1", "18"),
+        ("0.00001", "1e-05"),
+        ("100000000000000000000", "1e+20"),
     ],
 )
 def test_the_same_however_written(given: str, right: str) -> None:
@@ -145,6 +152,19 @@ def test_the_same_however_written(given: str, right: str) -> None:
         ("[1,2]", "[1,2)"),
         ("\\text{Bob}", "\\text{Evelyn}"),
         ("anything", "\\text{Evelyn}"),
+        ("\u221218", "18"),
+        ("\u201318", "18"),
+        ("minus 18", "18"),
+        ("not 18", "18"),
+        ("definitely isn\u2019t 18", "18"),
+        ("√18", "18"),
+        ("≥ 18", "18"),
+        ("18π", "18"),
+        ("18x", "18"),
+        ("18²", "18"),
+        ("x = 18½", "18"),
+        ("2e", "2"),
+        ("1e999999999", "18"),
     ],
 )
 def test_not_the_same(given: str, right: str) -> None:
