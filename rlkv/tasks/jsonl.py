@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,10 +100,13 @@ def _problem(line: str, where: str) -> Problem:
     prompt, answer, verify = row.get("prompt"), row.get("answer"), row.get("verify", "maths")
     if not isinstance(prompt, str) or not 0 < len(prompt.strip()) <= len(prompt) <= MAX_PROMPT:
         raise UserError(f"{where}: 'prompt' must be a text of 1 to {MAX_PROMPT} characters.")
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+    number = isinstance(answer, int) or (isinstance(answer, float) and math.isfinite(answer))
+    if isinstance(answer, bool) or not (isinstance(answer, str) or number):
         raise UserError(f"{where}: 'answer' must be a text or a number.")
     if not 0 < len(str(answer).strip()) <= MAX_ANSWER:
         raise UserError(f"{where}: 'answer' must have 1 to {MAX_ANSWER} characters.")
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in prompt + str(answer)):
+        raise UserError(f"{where}: half of a character (\\ud800 to \\udfff) stands alone.")
     if verify not in VERIFY:
         raise UserError(f"{where}: 'verify' must be one of: {', '.join(VERIFY)}.")
     return Problem(prompt, json.dumps({"answer": str(answer).strip(), "verify": verify}))

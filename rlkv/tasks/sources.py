@@ -72,7 +72,7 @@ def read_rows(path: Path) -> list[Row]:
 
             found: list[Any] = parquet.read_table(path).to_pylist()
         elif path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8-sig"))
         else:
             found = _lines(path)
     except (OSError, ValueError, RecursionError) as error:
@@ -84,7 +84,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def _lines(path: Path) -> list[Any]:
     found: list[Any] = []
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue

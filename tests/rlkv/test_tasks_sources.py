@@ -48,6 +48,12 @@ def test_gsm8k_keeps_its_own_splits(folder: Path) -> None:
     assert task.problems(3, seed=1) != train[:3]
 
 
+def test_a_file_saved_on_windows_is_read(folder: Path) -> None:
+    path = folder / "gsm8k" / "train.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert len(get_task("gsm8k").problems(99, seed=0)) == 12
+
+
 def test_a_test_problem_in_the_training_file_is_left_out(folder: Path) -> None:
     path = folder / "gsm8k" / "train.jsonl"
     path.write_text(path.read_text() + (folder / "gsm8k" / "test.jsonl").read_text())
@@ -204,6 +210,10 @@ def test_ones_own_file(tmp_path: Path) -> None:
         ('{"prompt": "a", "answer": " "}', "line 2: 'answer' must have 1 to"),
         ('{"prompt": "a", "answer": 1, "id": 3}', "line 2: 'id' is none of"),
         ('{"prompt": "a", "answer": 1, "verify": "code"}', "line 2: 'verify' must be one of"),
+        ('{"prompt": "a", "answer": NaN}', "line 2: 'answer' must be"),
+        ('{"prompt": "a", "answer": -Infinity}', "line 2: 'answer' must be"),
+        (r'{"prompt": "a \ud800", "answer": 1}', "line 2: half of a character"),
+        (r'{"prompt": "a", "answer": "\udfff"}', "line 2: half of a character"),
         ('{"prompt": "first", "answer": 2}', "line 2: this prompt came before"),
         (json.dumps({"prompt": "a" * 100_001, "answer": 1}), "line 2: 'prompt' must be"),
         (json.dumps({"prompt": "a", "answer": "1" * 601}), "line 2: 'answer' must have"),
