@@ -142,5 +142,6 @@ def request_key(studio: Studio, kind: str, params: dict[str, Any]) -> str:
     """
     jobs = studio.jobs.list(500, kind)
     ended = [job.id for job in jobs if job.is_terminal and job.params == params]
-    text = json.dumps([kind, params, max(ended, default="")], sort_keys=True)
+    # All of them, not the newest: a clock that was set back gives a job an older id.
+    text = json.dumps([kind, params, sorted(ended)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

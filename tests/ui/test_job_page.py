@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from tests.ui.handlers import built, handler
 from ui import train
 from ui.downloads import _written
 from ui.evaluation import page as evaluation
+from ui.job_page import request_key
 from ui.studio import Settings, Studio
 
 KINDS: dict[str, tuple[Any, Callable[[Database, int], Job]]] = {
@@ -86,3 +88,24 @@ def test_a_page_nobody_chose_a_job_on_stays_with_what_it_shows(studio: Studio) -
     assert seen[0] == job.id
     create(make_config({"seed": 2}), studio.db)
     assert ticked(None, seen)[0][0] == job.id
+
+
+def test_start_makes_another_job_after_one_that_a_moved_clock_gave_an_older_id(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press() -> Job:
+        key = request_key(studio, "train", config.model_dump())
+        return create(config, studio.db, request_key=key)
+
+    config = make_config({})
+    now = time.time_ns()
+    made = []
+    for hours in (0, -1, -1):
+        monkeypatch.setattr(
+            "storage.schema.time.time_ns", lambda back=hours: now + back * 3600 * 10**9
+        )
+        made.append(press())
+        assert press() == made[-1]
+        studio.jobs.request_stop(made[-1].id)
+    assert made[1].id < made[0].id
+    assert len({job.id for job in made}) == 3
