@@ -63,6 +63,7 @@ class Workers:
         self._signalled: dict[Attempt, Signals] = {}
         self._watches = Stopwatches()
         self._clock = ClockWatch(self._timing.lease)
+        self._trouble = ""  # of the last look
 
     def run(self, *, once: bool = False) -> None:
         """Work until there was no job for the idle time; with ``once``, until there is none."""
@@ -101,10 +102,17 @@ class Workers:
 
     def _try_tick(self) -> bool:
         try:
-            return self.tick()
-        except Exception:  # a full disk must not end the one who can tell when it has space again
-            logger.exception("A look at the jobs failed; trying again.")
+            busy = self.tick()
+        except Exception as error:
+            # A full disk must not end the one who can tell when it has space again, nor be filled
+            # by what it says twice a second.
+            trouble = f"{type(error).__name__}: {error}".partition("\n")[0]
+            if trouble != self._trouble:
+                logger.exception("A look at the jobs failed; trying again.")
+            self._trouble = trouble
             return bool(self._children)
+        self._trouble = ""
+        return busy
 
     def _start(self, job: Job) -> None:
         log = self._jobs.folder(job.id) / "log.txt"
