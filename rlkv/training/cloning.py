@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rlkv.training.config import TrainConfig
+from rlkv.errors import UserError
+from rlkv.training.config import TrainConfig, make_config
 
 
 def carried_over(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -25,6 +26,21 @@ def carried_over(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         field = TrainConfig.model_fields[name]
         notes.append(f"{field.title}: {values.pop(name)!r} is not possible any more; the default.")
     return values, notes
+
+
+def to_go_on_with(params: Mapping[str, Any]) -> TrainConfig:
+    """A job's own settings, all of them: a job goes on as it began, or not at all.
+
+    Raises:
+        UserError: if they are of another version of the code, with what to do.
+    """
+    try:
+        return make_config(dict(params))
+    except UserError as error:
+        raise UserError(
+            "This job was made by another version, whose settings this one does not know "
+            f"({str(error).rstrip('.')}). Press Clone with changes and start the clone."
+        ) from error
 
 
 def _refused(values: dict[str, Any]) -> list[str]:

@@ -119,13 +119,13 @@ def _spread_out(db: Database, job: Job) -> None:
 
     The ranks find the job held by this process, their parent.
     """
-    from rlkv.training.config import make_config
+    from rlkv.training.cloning import to_go_on_with
     from rlkv.training.launching import spread_out
 
     if job.is_terminal or job.kind != training.KIND:
         return
     try:
-        config = make_config(dict(job.params))
+        config = to_go_on_with(job.params)
         spread_out(config, ["rlkv.worker", "--job", job.id], restarts=True)
     except UserError as error:
         Jobs(db).start(job.id)

@@ -78,10 +78,10 @@ def train_job(db: Database, job: Job, folder: Path, observer: JobObserver) -> En
 def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> HeadMask:
     # Heavy imports last, so that the row shows life at once.
     from rlkv.provenance import versions
-    from rlkv.training.config import make_config
+    from rlkv.training.cloning import to_go_on_with
     from rlkv.training.out_of_memory import train_as_planned
 
-    config = make_config(dict(job.params))
+    config = to_go_on_with(job.params)
     observer.jobs.describe(job.id, versions(config.device))
     if config.where == "hf-job":
         from rlkv.remote.following import train_on_hub

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from storage.database import Database
-from storage.errors import StorageError
 from storage.jobs import BEAT_S, Job, Jobs
 from storage.metrics import Metrics
 
@@ -45,7 +44,7 @@ class Watch:
         while not self._closed.wait(BEAT_S):
             try:
                 self._tell()
-            except StorageError:
+            except Exception:  # also of a disk that fails once: silence would end the worker
                 log.exception("heartbeat failed")
 
     def event(self, text: str) -> None:

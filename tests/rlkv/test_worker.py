@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -60,6 +61,35 @@ def test_a_users_mistake_ends_as_its_own_line(db: Database) -> None:
     assert (job.state, job.exit_code) == ("failed", 2)
     assert "no/such-model" in job.message
     assert not Masks(db).list(job_id=job.id)
+
+
+def test_a_job_of_another_version_says_what_to_do(db: Database) -> None:
+    job = Jobs(db).create("train", {"steps": 3, "colour": "red"}, claimed_by=os.getpid())
+    ended = run_job(db, job)
+    assert (ended.state, ended.exit_code) == ("failed", 2)
+    assert "another version" in ended.message
+    assert "colour" in ended.message
+    assert "Press Clone with changes" in ended.message
+
+
+def test_a_heartbeat_that_fails_once_is_not_the_last(
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    beats: list[int] = []
+    again = threading.Event()
+
+    def heartbeat(self: Jobs, *args: object, **kwargs: object) -> bool:
+        beats.append(1)
+        if len(beats) == 1:
+            raise OSError("disk I/O error")
+        again.set()
+        return False
+
+    monkeypatch.setattr(Jobs, "heartbeat", heartbeat)
+    monkeypatch.setattr("rlkv.worker.watch.BEAT_S", 0.01)
+    with JobObserver(db, held(db)):
+        assert again.wait(10)
+    assert "heartbeat failed" in caplog.text
 
 
 def test_a_defect_is_named_and_traced(db: Database, caplog: pytest.LogCaptureFixture) -> None:
