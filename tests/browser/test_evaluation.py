@@ -115,6 +115,34 @@ def test_everything_can_be_taken_away(page: Page, measured: Job, tmp_path: Path)
     assert "Plotly.newPlot" in found["page"].read_text()
 
 
+def test_an_exported_picture_names_its_curves_and_its_numbers_say_all(
+    page: Page, db: Database, measured: Job, tmp_path: Path
+) -> None:
+    page.goto(f"/evaluate?job={measured.id}")
+    page.locator("#accuracy .curve-keys [data-series=streaming]").click()
+    found = {}
+    for kind in ("svg", "csv"):
+        page.locator("#accuracy .export > button").click()
+        with page.expect_download() as taken:
+            page.locator(f"#accuracy [data-kind={kind}]").click()
+        taken.value.save_as(tmp_path / kind)
+        found[kind] = (tmp_path / kind).read_text()
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", found["svg"])
+    assert {"Accuracy", "Learned", "Random"} <= set(texts)
+    assert "All compressed" not in texts
+    full, *others = csv.DictReader(found["csv"].splitlines())
+    assert full["method"] == "Full cache"
+    assert {row["method"] for row in others} == {"Learned", "Random", "All compressed"}
+    held = [m.kv_bytes for m in Samples(db).marks(measured.id) if m.cell == "full"]
+    assert float(full["kv bytes"]) == pytest.approx(sum(held) / len(held))
+    page.locator("#lengths .export > button").click()
+    with page.expect_download() as taken:
+        page.locator("#lengths [data-kind=csv]").click()
+    taken.value.save_as(tmp_path / "lengths")
+    header = (tmp_path / "lengths").read_text().splitlines()[0]
+    assert header == 'method,sparsity,"tokens of an answer, mean"'
+
+
 @pytest.mark.slow
 def test_mistakes_are_told_and_settings_come_back(page: Page, db: Database, measured: Job) -> None:
     page.goto(f"/evaluate?job={measured.id}")

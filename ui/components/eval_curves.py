@@ -104,7 +104,7 @@ def _value(
         "title": title,
         "note": note,
         "unit": unit,
-        "full": {"y": y(full)[0], "x": _x(full)},
+        "full": dict(zip(("y", "lo", "hi"), y(full), strict=True)) | {"x": _x(full)},
         "series": drawn,
         "mark": None,
         "summary": f"{title} of {len(series)} methods; {best.title} is the highest at its end",

@@ -14,7 +14,6 @@
     plus: (r) => `M${-r * 1.2} 0H${r * 1.2}M0 ${-r * 1.2}V${r * 1.2}`,
   };
   const ORDER = Object.keys(SHAPES);
-  const percent = (v) => format(v, "%");
   const rounded = (top, unit) => {
     const scale = unit === "B" ? 1024 ** Math.floor(Math.log(Math.max(top, 1)) / Math.log(1024)) : 1;
     const raw = top / scale / 4 || 1, p = 10 ** Math.floor(Math.log10(raw));
@@ -130,7 +129,7 @@
       if (at === null) return;
       const { x, y, p, s } = points[at];
       view.picture.append(svg("circle", { class: "cursor", cx: x, cy: y, r: 9 }));
-      const lines = [el("b", "", s.title), el("span", "", `${percent(p.sparsity)} of heads compressed, ${p.kept} kept`)];
+      const lines = [el("b", "", s.title), el("span", "", `${Number((100 * p.sparsity).toPrecision(4))} % of heads compressed, ${p.kept} kept`)];
       for (const [name, text] of p.facts) { const row = el("div"); row.append(el("small", "", name), el("span", "", text)); lines.push(row); }
       view.card.replaceChildren(...lines);
       const wide = view.card.offsetWidth, left = x + wide + 20 > width ? x - wide - 14 : x + 14;
@@ -155,8 +154,15 @@
     });
     new ResizeObserver(() => value && Math.abs(view.figure.clientWidth - width) > 1 && draw()).observe(view.figure);
 
-    const rows = () => [["method", "sparsity", value.title.toLowerCase(), "low", "high"],
-      ...value.series.flatMap((s) => s.points.map((p) => [s.title, p.sparsity, p.y, p.lo, p.hi]))];
+    // All that can be seen, whatever the curves are drawn against now; only shares have intervals.
+    function rows() {
+      const others = value.axes.slice(1), spans = value.unit === "%";
+      const row = (name, p) => [name, p.x[0], ...others.map((_, i) => p.x[i + 1]), p.y, ...(spans ? [p.lo, p.hi] : [])];
+      return [["method", "sparsity", ...others.map((a) => a.short.toLowerCase()), value.title.toLowerCase(), ...(spans ? ["low", "high"] : [])],
+        ...(value.full ? [row("Full cache", value.full)] : []), ...value.series.flatMap((s) => s.points.map((p) => row(s.title, p)))];
+    }
+    const shownKeys = () => [...view.legend.children].filter((b) => b.getAttribute("aria-pressed") === "true")
+      .map((b) => ({ mark: b.querySelector(".shape"), text: b.textContent, width: b.offsetWidth }));
     return (next) => {
       root.hidden = !next;
       if (!next) return;
@@ -173,7 +179,7 @@
         return line;
       }));
       if (!view.exported && window.rlkvExport)
-        view.exported = window.rlkvExport.attach(view.top, { name: () => value.name, title: () => value.title, svg: () => view.picture, rows });
+        view.exported = window.rlkvExport.attach(view.top, { name: () => value.name, title: () => value.title, svg: () => view.picture, rows, keys: shownKeys });
     };
   }
 

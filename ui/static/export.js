@@ -26,30 +26,50 @@
     return "rgb(255, 255, 255)";
   }
 
-  // A copy of `picture` that looks the same anywhere: computed styles inside, tooltips as <title>.
-  function standalone(picture, title, paper) {
+  // A copy of an element of a picture that looks the same anywhere: its computed style inside.
+  function styled(element, target = element.cloneNode(true)) {
+    const style = getComputedStyle(element);
+    const kept = Object.keys(PROPERTIES).filter((p) => style.getPropertyValue(p) !== PROPERTIES[p]);
+    if (element.tagName === "text" || element.tagName === "tspan") kept.push(...FONT);
+    target.setAttribute("style", kept.map((p) => `${p}:${plain(style.getPropertyValue(p))}`).join(";"));
+    for (const name of ["class", "tabindex", "id"]) target.removeAttribute(name);
+    return target;
+  }
+
+  // A legend that stands beside a picture on the page, as lines of marks with their words.
+  function drawKeys(keys, width, style) {
+    const group = node("g"), line = 22;
+    let x = 0, row = 0;
+    for (const { mark, text: words, width: room } of keys) {
+      if (x && x + room > width) { x = 0; row++; }
+      const key = node("g", { transform: `translate(${x + 9} ${row * line + line / 2})` });
+      key.append(styled(mark), node("text", { x: 14, y: 4.5, style }, words));
+      group.append(key);
+      x += 1.08 * room + 8; // fonts elsewhere can be wider
+    }
+    return { group, height: keys.length ? (row + 1) * line + 4 : 0 };
+  }
+
+  // A copy of `picture` that looks the same anywhere, its title and legend above it.
+  function standalone(picture, title, paper, keys) {
     const copy = picture.cloneNode(true);
     const from = [picture, ...picture.querySelectorAll("*")], to = [copy, ...copy.querySelectorAll("*")];
     from.forEach((element, i) => {
-      const style = getComputedStyle(element), target = to[i];
-      const kept = Object.keys(PROPERTIES).filter((p) => style.getPropertyValue(p) !== PROPERTIES[p]);
-      if (element.tagName === "text" || element.tagName === "tspan") kept.push(...FONT);
-      target.setAttribute("style", kept.map((p) => `${p}:${plain(style.getPropertyValue(p))}`).join(";"));
-      for (const name of ["class", "tabindex", "id"]) target.removeAttribute(name);
-      const words = target.getAttribute("data-title");
+      const target = styled(element, to[i]), words = target.getAttribute("data-title");
       if (words) { target.removeAttribute("data-title"); target.prepend(node("title", {}, words)); }
     });
-    const rect = picture.getBoundingClientRect(), view = picture.viewBox?.baseVal;
-    const width = view?.width || rect.width, height = view?.height || rect.height, extra = title ? HEAD : 0, pad = 12;
+    const rect = picture.getBoundingClientRect(), view = picture.viewBox?.baseVal, font = getComputedStyle(picture).fontFamily;
+    const ink = plain(getComputedStyle(picture.parentElement || picture).color);
+    const width = view?.width || rect.width, height = view?.height || rect.height, top = title ? HEAD : 0, pad = 12;
+    const legend = drawKeys(keys, width, `fill:${ink};font:400 13px ${font}`), extra = top + legend.height;
     const box = [(view?.x || 0) - pad, (view?.y || 0) - pad - extra, width + 2 * pad, height + 2 * pad + extra];
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("viewBox", box.join(" "));
     copy.setAttribute("width", box[2]); copy.setAttribute("height", box[3]);
     const ground = node("rect", { x: box[0], y: box[1], width: box[2], height: box[3], fill: paper });
-    if (title) {
-      const style = getComputedStyle(picture);
-      copy.prepend(node("text", { x: box[0] + pad, y: box[1] + pad + 14, style: `fill:${plain(getComputedStyle(picture.parentElement).color)};font:700 15px ${style.fontFamily}` }, title));
-    }
+    legend.group.setAttribute("transform", `translate(${box[0] + pad} ${box[1] + pad + top})`);
+    if (keys.length) copy.prepend(legend.group);
+    if (title) copy.prepend(node("text", { x: box[0] + pad, y: box[1] + pad + 14, style: `fill:${ink};font:700 15px ${font}` }, title));
     copy.prepend(ground);
     return { copy, width: box[2], height: box[3] };
   }
@@ -98,7 +118,7 @@ svg{max-width:100%;height:auto}table{border-collapse:collapse;margin-top:24px;fo
     const name = `${safeName(read(options.name))}.${kind}`, title = read(options.title) || "";
     if (kind === "csv") return save(new Blob([csv(options.rows?.() || [])], { type: "text/csv;charset=utf-8" }), name);
     const picture = options.svg?.() || null, paper = background(picture?.isConnected ? picture : options.container);
-    const made = picture && standalone(picture, kind === "html" ? "" : title, paper);
+    const made = picture && standalone(picture, kind === "html" ? "" : title, paper, options.keys?.() || []);
     if (kind === "html") {
       const ink = plain(getComputedStyle(options.container).color);
       const body = options.html?.() || (made ? text(made.copy) : "");
@@ -109,8 +129,9 @@ svg{max-width:100%;height:auto}table{border-collapse:collapse;margin-top:24px;fo
 
   const KINDS = { png: "Picture (PNG)", svg: "Drawing (SVG)", html: "Page (HTML)", csv: "Numbers (CSV)" };
 
-  // attach(container, {name, title?, svg?, rows?, html?}): adds the button and its menu. Each option
-  // is a value or a function that is asked at the moment of the export.
+  // attach(container, {name, title?, svg?, rows?, html?, keys?}): adds the button and its menu. Each
+  // option is a value or a function that is asked at the moment of the export. `keys` are the legend of
+  // a picture that has none in it: {mark, text, width}, the mark an element on the page.
   function attach(container, options) {
     const root = el("div", "export"), button = el("button", "", "Export"), menu = el("div", "menu");
     button.type = "button";
