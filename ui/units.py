@@ -21,6 +21,11 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def share_text(share: float) -> str:
+    """`0.125 -> "12.5 %"`: a share that somebody chose, to two decimals at most."""
+    return f"{round(100 * share, 2):g} %"
+
+
 def duration(seconds: float) -> str:
     """`75 -> "1 min 15 s"`; coarser as it grows."""
     whole = max(0, round(seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -106,8 +107,9 @@ def cells(
 
 def _ranked(config: EvalConfig, rankings: Mapping[str, NDArray[np.float32]]) -> Iterator[Ranking]:
     if "learned" in config.methods:
+        names = _names(config)
         for number, entry in enumerate(config.masks):
-            title = METHODS["learned"].title if len(config.masks) == 1 else entry.name
+            title = METHODS["learned"].title if len(config.masks) == 1 else names[number]
             yield Ranking(
                 f"learned-{number}", title, "learned", entry.mask().scores,
                 tied=tied(entry, config.sparsities),
@@ -123,15 +125,28 @@ def _own(config: EvalConfig) -> Iterator[Cell]:
     if "learned" not in config.methods:
         return
     sink, recent = config.window
+    names = _names(config)
     for number, entry in enumerate(config.masks):
         own = own_heads(entry, config.sparsities)
         if own is None:
             continue
-        by_hand = "By hand" if len(config.masks) == 1 else f"{entry.name}, by hand"
-        title = by_hand if own.by_hand else entry.name
+        by_hand = "By hand" if len(config.masks) == 1 else f"{names[number]}, by hand"
+        title = by_hand if own.by_hand else names[number]
         mask = replace(own.mask, sink=sink, recent=recent)
         series = f"{KEPT}-{number}"
         yield Cell(f"{series}@{own.sparsity:g}", series, title, KEPT, mask, own.sparsity)
+
+
+def _names(config: EvalConfig) -> list[str]:
+    """What each mask is called: of several with one name, numbered in the order of their choice."""
+    names = [entry.name for entry in config.masks]
+    counts = Counter(names)
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(names):
+        seen[name] += 1
+        if counts[name] > 1:
+            names[place] = f"{name} ({seen[name]})"
+    return names
 
 
 def _references(config: EvalConfig, shape: tuple[int, int], sparsity: float) -> Iterator[Cell]:

@@ -39,7 +39,10 @@ class SampleLike(MarkLike, Protocol):
 
 
 def points_csv(results: Results) -> str:
-    """One row a point, the full cache first. Bytes and lengths are means over answers."""
+    """One row a point, the full cache first. Bytes and lengths are means over answers.
+
+    `complete` is 0 for a point that is still being measured: short problems come first.
+    """
     rows = [_row("full", "Full cache", False, results.full)] if results.full else []
     for one in results.series:
         rows += [_row(one.key, one.title, one.top, point) for point in one.points]
@@ -170,6 +173,7 @@ def _row(key: str, title: str, top: bool, point: Point) -> dict[str, Any]:
         "mean_kv_bytes": point.kv_bytes,
         "mean_length": point.length,
         **{name: point.modes[name] for name in VERDICTS},
+        "complete": int(point.complete),
     }
 
 

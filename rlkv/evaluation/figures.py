@@ -21,7 +21,8 @@ X = Callable[[Point], float]
 
 
 def figures(results: Results) -> Iterator[tuple[str, go.Figure]]:
-    """(title, figure): what there is to show."""
+    """(title, figure): what there is to show, without points that are still being measured."""
+    results = results.measured()
     bottom = [one for one in results.series if not one.top]
     top = [one for one in results.series if one.top]
     by_sparsity = ("Sparsity (share of KV heads compressed)", lambda p: p.sparsity)
@@ -84,7 +85,7 @@ def _lengths(series: list[Series]) -> go.Figure:
 def _modes(results: Results, series: list[Series]) -> go.Figure:
     out = _empty("", "Share of answers")
     points = [("Full cache", results.full)] if results.full else []
-    points += [(f"{s.title}, {p.sparsity:.0%}", p) for s in series for p in s.points]
+    points += [(f"{s.title}, {100 * p.sparsity:.4g}%", p) for s in series for p in s.points]
     for verdict, colour in zip(VERDICTS, ("#0f8a66", "#b3306b", "#8c6b4f", "#8a4fa8"), strict=True):
         out.add_trace(
             go.Bar(

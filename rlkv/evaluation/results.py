@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,6 +98,15 @@ class Results:
     @property
     def complete(self) -> bool:
         return self.samples >= self.wanted > 0
+
+    def measured(self) -> Results:
+        """Without the points whose answers are not all there, and curves that have no others."""
+        series = (
+            replace(one, points=tuple(point for point in one.points if point.complete))
+            for one in self.series
+        )
+        full = self.full if self.full and self.full.complete else None
+        return replace(self, full=full, series=tuple(one for one in series if one.points))
 
 
 def results(

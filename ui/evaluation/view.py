@@ -11,7 +11,7 @@ from storage.jobs import Job
 from ui.components.job_list import share, state_badge
 from ui.components.tiles import Tile, tiles
 from ui.evaluation.measured import Measured
-from ui.units import NOT_YET, bytes_text, percent
+from ui.units import NOT_YET, bytes_text, percent, share_text
 
 EMPTY = (
     '<div class="blank">Press Start: the curves form here, answer by answer. With the settings as '
@@ -61,7 +61,7 @@ def figures(measured: Measured) -> list[Tile]:
     else:
         point = best[1]
         items += [
-            Tile(tolerance, percent(point.sparsity), "sparsity", "comp", key="near-lossless"),
+            Tile(tolerance, share_text(point.sparsity), "sparsity", "comp", key="near-lossless"),
             Tile("Right there", percent(point.accuracy, 1), key="right-there"),
             Tile("KV saved there", _saved(full, point), "mean", key="saved-there"),
         ]
@@ -87,7 +87,7 @@ def table(measured: Measured) -> str:
     if not columns:
         return ""
     best = measured.best
-    head = "".join(f'<th scope="col">{percent(c)}</th>' for c in columns)
+    head = "".join(f'<th scope="col">{share_text(c)}</th>' for c in columns)
     shown = [one for one in found.series if one.points]
     rows = [_row(one, columns, best[1] if best and one is best[0] else None) for one in shown]
     full = f" Full cache: {percent(found.full.accuracy, 1)}." if found.full else ""
@@ -132,7 +132,7 @@ def errors(found: Results) -> str:
     rows = [("Full cache", "", found.full)] if found.full else []
     for one in found.series:
         if not one.top:
-            rows += [(one.title, percent(p.sparsity), p) for p in one.points if p.complete]
+            rows += [(one.title, share_text(p.sparsity), p) for p in one.points if p.complete]
     keys = "".join(f'<span><i class="v-{v}"></i>{escape(NAMES[v])}</span>' for v in VERDICTS)
     lines = []
     last = None
@@ -168,5 +168,5 @@ def choices(measured_cells: list[tuple[str, dict[str, Any]]]) -> list[tuple[str,
         top_words = ", top compressed" if info.get("top") else ""
         number = key.partition("@")[0].removesuffix("-top").rpartition("-")[2]
         seed = f" {number}" if info.get("method") == "random" else ""
-        found.append((f"{info['title']}{seed}{top_words}, {percent(info['sparsity'])}", key))
+        found.append((f"{info['title']}{seed}{top_words}, {share_text(info['sparsity'])}", key))
     return found

@@ -14,6 +14,7 @@ import pytest
 
 from rlkv.errors import UserError
 from rlkv.evaluation.export import page, points_csv, read_record, record, samples_csv
+from rlkv.evaluation.figures import figures
 from rlkv.evaluation.results import Interval, Point, Results, bootstrap, near_lossless, results
 from rlkv.evaluation.samples import Sample
 
@@ -187,6 +188,27 @@ def test_csv_json_and_page_hold_the_same_points(tmp_path: Path) -> None:
     assert "<b>m</b>" not in shown
     assert "Plotly.newPlot" in shown
     assert 'src="http' not in shown
+
+
+def test_exports_say_which_points_are_still_measured() -> None:
+    """Short problems come first: drawn with the others such a point would flatter."""
+    cells = [("learned@0", info("learned", 0.5)), ("learned@1", info("learned", 0.6))]
+    marks = answers("full", ["right"] * 4) + answers("learned@0", ["right"] * 4)
+    found = table(marks + answers("learned@1", ["right"] * 2), cells, 4)
+    rows = list(csv.DictReader(io.StringIO(points_csv(found))))
+    assert [row["complete"] for row in rows] == ["1", "1", "0"]
+    curves = dict(figures(found))
+    assert list(curves["Accuracy against sparsity"].data[0].x) == [0.5]
+    assert list(curves["How answers ended"].data[0].x) == ["Full cache", "Learned, 50%"]
+    begun = table(answers("full", ["right"] * 3), cells, 4)
+    assert all(not figure.data for _, figure in list(figures(begun))[:3])
+
+
+def test_sparsities_that_round_alike_are_bars_of_their_own() -> None:
+    cells = [(f"learned@{s}", info("learned", s)) for s in (0.12, 0.125)]
+    marks = answers("full", ["right"]) + [m for key, _ in cells for m in answers(key, ["right"])]
+    bars = dict(figures(table(marks, cells, 1)))["How answers ended"].data[0]
+    assert list(bars.x) == ["Full cache", "Learned, 12%", "Learned, 12.5%"]
 
 
 def test_a_text_that_looks_like_a_formula_stays_a_text() -> None:

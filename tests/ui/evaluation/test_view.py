@@ -19,6 +19,15 @@ def test_every_point_can_be_chosen_by_a_name_of_its_own() -> None:
     assert {"Random 1, 50 %", "Random 1, top compressed, 10 %"} <= set(names)
 
 
+def test_masks_of_one_name_and_sparsities_that_round_alike_are_told_apart() -> None:
+    twice = small().masks * 2
+    plan = cells(small(masks=twice, sparsities=[0.12, 0.125]), HeadMask.load(MASK).shape, {})
+    names = [name for name, _ in choices([(cell.key, cell.info()) for cell in plan])]
+    assert len(set(names)) == len(names)
+    name = twice[0].name
+    assert {f"{name} (1), 12 %", f"{name} (1), 12.5 %", f"{name} (2), 12 %"} <= set(names)
+
+
 def test_random_has_its_curve_in_the_reasoning_heads_chart() -> None:
     config = small(random_seeds=2, top=True)
     plan = cells(config, HeadMask.load(MASK).shape, {})
