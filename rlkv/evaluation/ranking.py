@@ -68,6 +68,10 @@ def _probed(key: str) -> Maker:
     ) -> Scores:
         stop = observer.should_stop
         texts = probe_texts(model, tokenizer, config.task, config.probes, config.seed, stop=stop)
+        if not texts[0].right:
+            observer.event("The model got none of these problems right: wrong answers are read")
+        elif len(texts) < config.probes:
+            observer.event(f"Only {len(texts)} of {config.probes} right answers were found for it")
         probe = Probe(model, tokenizer, texts, StreamingWindow(*config.window), config.seed, stop)
         return np.asarray(RANKINGS[key].scores(probe), dtype=np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import torch
 
 from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
-from rlkv.evaluation import run
+from rlkv.evaluation import ranking, run
 from rlkv.evaluation.config import EvalConfig
 from rlkv.evaluation.run import evaluate
 from rlkv.evaluation.samples import Sample, verdict
+from rlkv.explore.probes import ProbeText, probe_texts
 from rlkv.generation import ends_in_loop, prompt_ids
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
@@ -181,3 +183,27 @@ def test_a_limit_makes_overlong_answers(tmp_path: Path) -> None:
         assert (sample.verdict, sample.stop, sample.tokens) == ("overlong", "length", 10)
         assert isinstance(replace(sample), Sample)
         assert sample.kv_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda texts: texts[:2], "Only 2 of 3 right answers were found for it"),
+        (
+            lambda texts: [replace(text, right=False) for text in texts],
+            "The model got none of these problems right: wrong answers are read",
+        ),
+        (lambda texts: texts, None),
+    ],
+)
+def test_the_log_says_on_which_answers_a_ranking_stands(
+    change: Callable[[list[ProbeText]], list[ProbeText]],
+    said: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ranking, "probe_texts", lambda *a, **kw: change(probe_texts(*a, **kw)))
+    keeper = Keeper()
+    config = small(methods=["far"], masks=[], probes=3)
+    ranking.rankings(*load_model("tracer"), config, tmp_path, keeper)
+    assert keeper.events[1:] == ([said] if said else [])
