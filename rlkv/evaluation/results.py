@@ -156,6 +156,21 @@ def results(
     )
 
 
+def gain(
+    a: Iterable[MarkLike], b: Iterable[MarkLike], seed: int = 0
+) -> tuple[float, Interval, int] | None:
+    """Accuracy of one cell, `b`, less that of another, `a`, its interval, and of how many problems.
+
+    Taken problem by problem, over those that both have answers to; None if there are none.
+    """
+    first, second = _by_problem(a), _by_problem(b)
+    shared = sorted(set(first) & set(second))
+    if not shared:
+        return None
+    gaps = np.array([np.mean(second[p]) - np.mean(first[p]) for p in shared])
+    return float(gaps.mean()), bootstrap(gaps, seed), len(shared)
+
+
 def near_lossless(series: Series, tolerance: float) -> Point | None:
     """The largest sparsity up to which nothing measured lost more than `tolerance`.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import islice
 
+from rlkv.evaluation.results import gain
 from storage.samples import Mark, ProblemRow, SampleRow
 from ui.evaluation.view import NAMES
 from ui.units import bytes_text
@@ -48,6 +49,26 @@ def listed(
         f'<p class="count" data-figure="listed">{len(rows)} of {len(problems)} problems{words}</p>'
     )
     return f'{count}<div class="answer-list">{"".join(islice(rows, MOST))}</div>'
+
+
+def compared(marks: Sequence[Mark], a: str, b: str) -> str:
+    """The accuracy of B less that of A with its interval; "" before both were asked anything."""
+    if a == b:
+        return ""
+    first, second = ([mark for mark in marks if mark.cell == cell] for cell in (a, b))
+    found = gain(first, second)
+    if found is None:
+        return ""
+    more, (low, high), problems = found
+    return (
+        f'<p class="note" data-figure="gain">Right, B less A: {_points(more)} points '
+        f"({_points(low)} to {_points(high)} at 95 %), over {problems:,} problems that both have "
+        "answers to.</p>"
+    )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _passes(wanted: str, first: str | None, second: str | None) -> bool:

@@ -122,7 +122,8 @@ def _shown(
     by_place = {one.place: one for one in problems}
     chosen = by_place.get(problem) if problem is not None else None
     found = answers.verdicts(marks)
-    shown = answers.listed(problems, found, a, b, wanted, chosen.place if chosen else None)
+    shown = answers.compared(marks, a, b)
+    shown += answers.listed(problems, found, a, b, wanted, chosen.place if chosen else None)
     if chosen is None:
         return [shown, NOTHING]
     rows = [row for row in samples.answers(job_id, chosen.place) if row.cell in (a, b)]

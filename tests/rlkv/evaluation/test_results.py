@@ -15,7 +15,15 @@ import pytest
 from rlkv.errors import UserError
 from rlkv.evaluation.export import page, points_csv, read_record, record, samples_csv
 from rlkv.evaluation.figures import figures
-from rlkv.evaluation.results import Interval, Point, Results, bootstrap, near_lossless, results
+from rlkv.evaluation.results import (
+    Interval,
+    Point,
+    Results,
+    bootstrap,
+    gain,
+    near_lossless,
+    results,
+)
 from rlkv.evaluation.samples import Sample
 
 
@@ -209,6 +217,22 @@ def test_sparsities_that_round_alike_are_bars_of_their_own() -> None:
     marks = answers("full", ["right"]) + [m for key, _ in cells for m in answers(key, ["right"])]
     bars = dict(figures(table(marks, cells, 1)))["How answers ended"].data[0]
     assert list(bars.x) == ["Full cache", "Learned, 12%", "Learned, 12.5%"]
+
+
+def test_two_cells_are_compared_problem_by_problem() -> None:
+    a = answers("a", ["right"] * 80 + ["wrong"] * 20)
+    b = answers("b", ["right"] * 70 + ["wrong"] * 30)
+    found = gain(a, b)
+    assert found is not None
+    more, (low, high), problems = found
+    assert more == pytest.approx(-0.1)
+    assert problems == 100
+    # Ten problems lost and none won: the spread is of those ten, not of two accuracies apart.
+    spread = 1.96 * np.sqrt(0.1 * 0.9 / 100)
+    assert low == pytest.approx(-0.1 - spread, abs=0.015)
+    assert high == pytest.approx(-0.1 + spread, abs=0.015)
+    assert gain(a, b[:50]) == (0.0, (0.0, 0.0), 50)
+    assert gain(a, []) is None
 
 
 def test_a_text_that_looks_like_a_formula_stays_a_text() -> None:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from storage.samples import ProblemRow
-from ui.evaluation.answers import Verdicts, listed
+from storage.samples import Mark, ProblemRow
+from ui.evaluation.answers import Verdicts, compared, listed
 
 PROBLEMS = [ProblemRow(place, f"problem <{place}>", "1") for place in range(3)]
 
@@ -66,3 +66,12 @@ def test_single_answers_are_told_as_before() -> None:
     assert "B: not asked yet" in shown
     assert "drawn" not in shown
     assert places(listed(PROBLEMS, single, "a", "b", "lost", None)) == [0]
+
+
+def test_two_cells_are_compared_over_what_both_were_asked() -> None:
+    marks = [Mark("a", p, 0, "right", "end", 1, 1, 1) for p in range(4)]
+    marks += [Mark("b", p, 0, "wrong", "end", 1, 1, 1) for p in range(3)]
+    said = compared(marks, "a", "b")
+    assert "B less A: \N{MINUS SIGN}100.0 points" in said
+    assert "over 3 problems" in said
+    assert compared(marks, "a", "a") == compared(marks, "a", "c") == ""
