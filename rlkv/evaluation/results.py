@@ -187,6 +187,14 @@ def near_lossless(series: Series, tolerance: float) -> Point | None:
     return best
 
 
+def unseen(problems: int) -> float:
+    """The largest loss that can hide where no answer of so many problems was lost, at 95 %.
+
+    The interval of such a point has no width, since a bootstrap draws only what was seen.
+    """
+    return 1.0 - (1.0 - CONFIDENCE) ** (1.0 / problems)
+
+
 def _point(
     info: Mapping[str, Any],
     keys: Sequence[str],

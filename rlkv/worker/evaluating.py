@@ -70,7 +70,7 @@ def evaluate_job(db: Database, job: Job, folder: Path, observer: EvalWatch) -> E
     observer.jobs.describe(job.id, versions(config.device))
     if not evaluate(config, folder, observer):
         return Ending("cancelled", f"Stopped; {observer.done} answers kept")
-    return Ending("done", _summary(results_of(db, job), config))
+    return Ending("done", summary(results_of(db, job), config))
 
 
 def results_of(db: Database, job: Job) -> Results:
@@ -89,16 +89,24 @@ def results_of(db: Database, job: Job) -> Results:
     )
 
 
-def _summary(found: Results, config: EvalConfig) -> str:
-    from rlkv.evaluation.results import near_lossless
+def summary(found: Results, config: EvalConfig) -> str:
+    """The last line of a complete evaluation."""
+    from rlkv.evaluation.results import near_lossless, unseen
 
     assert found.full is not None
+    hidden = unseen(config.problems)
     words = [f"Done: full cache {found.full.accuracy:.1%} right"]
     for series in found.series:
         if series.method == "learned" and not series.top:
             best = near_lossless(series, config.tolerance)
-            reach = f"up to {best.sparsity:.0%} sparsity" if best else "at no measured sparsity"
+            reach = (
+                f"up to {100 * best.sparsity:.4g}% sparsity" if best else "at no measured sparsity"
+            )
             words.append(f"{series.title} near-lossless {reach}")
+            if best and hidden > config.tolerance:
+                words.append(
+                    f"{config.problems} problems are few, {100 * hidden:.0f} points can go unseen"
+                )
     return "; ".join(words)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from rlkv.evaluation.results import Point, Results, Series
+from rlkv.evaluation.results import Point, Results, Series, unseen
 from rlkv.evaluation.samples import VERDICTS
 from storage.jobs import Job
 from ui.components.job_list import share, state_badge
@@ -33,7 +33,19 @@ def top(job: Job, measured: Measured) -> str:
     return (
         f'<div class="live-top" data-job="{escape(job.id)}" data-state="{escape(job.state)}">'
         f"<h2>{escape(job.title)}</h2>{state_badge(job.state)}{message}</div>{meter}"
-        f"{tiles(figures(measured))}"
+        f"{tiles(figures(measured))}{few(measured)}"
+    )
+
+
+def few(measured: Measured) -> str:
+    """Said where losses beyond the tolerance can hide behind a near-lossless point."""
+    problems, tolerance = measured.config.problems, measured.config.tolerance
+    if measured.best is None or tolerance >= unseen(problems):
+        return ""
+    return (
+        f'<p class="note" data-figure="few">{problems} problems are few: a loss of up to '
+        f"{100 * unseen(problems):.0f} points can go unseen in them, and {100 * tolerance:g} count "
+        "as near-lossless. Ask more.</p>"
     )
 
 

@@ -6,9 +6,11 @@ from rlkv.evaluation.cells import cells
 from rlkv.evaluation.results import results
 from rlkv.evaluation.samples import Sample
 from rlkv.masks import HeadMask
+from rlkv.worker.evaluating import summary
 from tests.rlkv.evaluation.stage import MASK, small
 from ui.components.eval_curves import accuracy_curves
-from ui.evaluation.view import choices
+from ui.evaluation.measured import Measured
+from ui.evaluation.view import choices, few
 
 
 def test_every_point_can_be_chosen_by_a_name_of_its_own() -> None:
@@ -38,3 +40,22 @@ def test_random_has_its_curve_in_the_reasoning_heads_chart() -> None:
     curves = {one["key"]: one["points"] for one in drawn["series"]}
     assert sorted(curves) == ["learned-0-top", "random-top"]
     assert [len(points) for points in curves.values()] == [4, 4]
+
+
+def test_a_near_lossless_point_of_few_problems_says_what_can_hide_behind_it() -> None:
+    def said(problems: int, right: int) -> tuple[str, str]:
+        config = small(methods=["learned"], problems=problems)
+        plan = [(c.key, c.info()) for c in cells(config, HeadMask.load(MASK).shape, {})]
+        marks = [
+            Sample(key, i, 0, "", "right" if i < right else "wrong", "end", 1, 2, 3)
+            for key, _ in plan
+            for i in range(problems)
+        ]
+        found = results(plan, marks, problems=problems)
+        return few(Measured("job", 1, config, found)), summary(found, config)
+
+    page, last_line = said(8, 8)
+    assert "a loss of up to 31 points can go unseen" in page
+    assert "8 problems are few, 31 points can go unseen" in last_line
+    for shown in said(100, 60):
+        assert "unseen" not in shown
