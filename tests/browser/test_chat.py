@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -190,7 +191,7 @@ def test_another_mask_while_it_writes_leaves_a_mark(page: Page, server: Server) 
     assert answers(page, server)[0]["sides"][1]["text"] == frame.sides[0].text
 
 
-def test_either_side_alone_and_three_at_once(page: Page, server: Server) -> None:
+def test_either_side_alone_and_three_at_once(page: Page, server: Server, tmp_path: Path) -> None:
     open_chat(page)
     choose_sides(page, "Second")
     turn = ask(page, SHORT)
@@ -207,6 +208,13 @@ def test_either_side_alone_and_three_at_once(page: Page, server: Server) -> None
     held = [shown(turn.locator(".side").nth(i))["bytes"] for i in range(3)]
     assert held == [side["now"]["bytes"] for side in three["sides"]]
     expect(page.locator(".mem .held:not(.past)")).to_have_count(3)
+    page.locator(".mem .export > button").click()
+    with page.expect_download() as taken:
+        page.locator(".mem [data-kind=svg]").click()
+    taken.value.save_as(tmp_path / "memory.svg")
+    drawing = (tmp_path / "memory.svg").read_text()
+    for name in page.locator(".mem-key:not(.thin) span").all_inner_texts():
+        assert f">{name}, " in drawing  # the legend stands beside the picture on the page
 
 
 def test_a_mask_in_the_address_is_chosen(page: Page, server: Server) -> None:

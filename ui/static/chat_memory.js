@@ -132,7 +132,13 @@
     const soon = () => { if (!scheduled) { scheduled = true; (document.hidden ? setTimeout : requestAnimationFrame)(paint); } };
     field.addEventListener("input", soon);
     new ResizeObserver(soon).observe(stage);
-    window.rlkvExport?.attach(top, { name: "kv-memory", title: "KV memory against tokens", svg: () => picture, rows: () => rowsOf(visible()) });
+    const keysOf = (turn) => turn.sides.filter((side) => side.upto).map((side) => ({
+      mark: picture.querySelector(`.dot.s-${side.role}`), text: `${side.name}, ${format(side.cols.b[side.upto - 1], "B")}`, width: picture.clientWidth,
+    })).filter((key) => key.mark);
+    window.rlkvExport?.attach(top, {
+      name: "kv-memory", title: "KV memory against tokens", svg: () => picture, rows: () => rowsOf(visible()),
+      keys: () => visible().slice(-1).flatMap(keysOf),
+    });
     return { paint(next, about) { turns = next; if (about) model = about; soon(); } };
   }
 

@@ -43,7 +43,9 @@
     for (const { mark, text: words, width: room } of keys) {
       if (x && x + room > width) { x = 0; row++; }
       const key = node("g", { transform: `translate(${x + 9} ${row * line + line / 2})` });
-      key.append(styled(mark), node("text", { x: 14, y: 4.5, style }, words));
+      const sign = styled(mark);
+      for (const at of ["cx", "cy"]) if (sign.hasAttribute(at)) sign.setAttribute(at, 0); // a dot of the picture
+      key.append(sign, node("text", { x: 14, y: 4.5, style }, words));
       group.append(key);
       x += 1.08 * room + 8; // fonts elsewhere can be wider
     }
@@ -131,7 +133,7 @@ svg{max-width:100%;height:auto}table{border-collapse:collapse;margin-top:24px;fo
 
   // attach(container, {name, title?, svg?, rows?, html?, keys?}): adds the button and its menu. Each
   // option is a value or a function that is asked at the moment of the export. `keys` are the legend of
-  // a picture that has none in it: {mark, text, width}, the mark an element on the page.
+  // a picture that has none in it: {mark, text, width}, the mark a path around 0 or a dot of the picture.
   function attach(container, options) {
     const root = el("div", "export"), button = el("button", "", "Export"), menu = el("div", "menu");
     button.type = "button";
