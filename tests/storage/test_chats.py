@@ -60,7 +60,7 @@ def test_editing_and_answering_again_add_siblings(chats: Chats) -> None:
 
 def test_a_fork_is_a_conversation_of_its_own(chats: Chats) -> None:
     chat = chats.create("tracer", "one", {"seed": 3})
-    _, said = chats.add_turn(chat.id, "one", "1", SIDES, tokens=[1, 2])
+    asked, said = chats.add_turn(chat.id, "one", "1", SIDES, tokens=[1, 2])
     chats.add_turn(chat.id, "more", "2", {})
 
     fork = chats.fork(chat.id, said.id, "one, otherwise")
@@ -71,6 +71,7 @@ def test_a_fork_is_a_conversation_of_its_own(chats: Chats) -> None:
     assert (read.title, read.settings) == ("one, otherwise", {"seed": 3})
     assert texts(read.messages) == ["one", "1", "else", "3"]
     assert read.messages[1].stats == SIDES
+    assert [one.created_at for one in read.messages[:2]] == [asked.created_at, said.created_at]
     assert chats.tokens(fork.id, [read.messages[1].id]) == {read.messages[1].id: [1, 2]}
     assert chats.tokens(chat.id, [read.messages[1].id]) == {}, "not another conversation's"
     with pytest.raises(StorageError, match="no message"):

@@ -84,16 +84,20 @@ def test_gates_of_another_shape_are_refused(metrics: Metrics, job: Job) -> None:
 
 
 def test_a_resumed_worker_forgets_what_came_after_its_checkpoint(
-    metrics: Metrics, job: Job
+    metrics: Metrics, jobs: Jobs, job: Job
 ) -> None:
+    other = jobs.create("train", {})
     for step in (1, 2, 3):
-        metrics.log(job.id, step, {"reward": step})
-        metrics.add_snapshot(job.id, step, bytes(4), 1, 1)
+        for one in (job, other):
+            metrics.log(one.id, step, {"reward": step})
+            metrics.add_snapshot(one.id, step, bytes(4), 1, 1)
 
     metrics.truncate_after(job.id, 2)
 
     assert metrics.latest(job.id) == {"reward": 2.0}
     assert [step for step, _ in metrics.snapshots(job.id)] == [1, 2]
+    assert metrics.latest(other.id) == {"reward": 3.0}
+    assert [step for step, _ in metrics.snapshots(other.id)] == [1, 2, 3]
 
 
 def test_events_are_the_newest_in_order(metrics: Metrics, job: Job) -> None:

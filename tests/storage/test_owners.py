@@ -94,9 +94,18 @@ def test_what_a_job_tells_is_read_by_its_owner(db: Database) -> None:
             samples.marks(job.id, ["full"]), samples.all(job.id), samples.answers(job.id, 0),
         ]  # fmt: skip
 
-    assert told(ANN) == told(None)
-    assert all(told(ANN))
+    before = told(ANN)
+    assert before == told(None)
+    assert all(before)
     assert not any(told(BOB))
+
+    other = start(Jobs(db, BOB))  # nor is what it tells mixed with that of another job
+    Metrics(db).log(other.id, 1, {"reward": 0.9, "loss": 2.0})
+    Metrics(db).add_snapshot(other.id, 2, bytes(8), 1, 2)
+    Metrics(db).add_event(other.id, "info", "Theirs.")
+    Samples(db).plan(other.id, [("b=4; ?b", "4")], [("full", {}), ("far", {})])
+    Samples(db).add(other.id, [SampleRow("far", 0, 1, "wrong", "end", 2, 8, 256, "9")])
+    assert told(ANN) == told(None) == before
 
 
 def test_the_mask_of_a_job_is_its_owners(db: Database, record: dict[str, Any]) -> None:
@@ -160,7 +169,9 @@ def test_a_conversation_is_its_owners_alone(db: Database) -> None:
     question, answer = ann.add_turn(chat.id, "q", "a", {}, tokens=[1])
     theirs = bob.create("tracer", "theirs")
     assert [one.id for one in bob.list()] == [theirs.id]
-    assert bob.tokens(chat.id, [answer.id]) == {}
+    for asked in (chat, theirs):
+        assert bob.tokens(asked.id, [answer.id]) == {}
+    assert ann.tokens(chat.id, [answer.id]) == {answer.id: [1]}
     for action in (
         bob.get, bob.messages, bob.delete, lambda key: bob.rename(key, "x"),
         lambda key: bob.add_message(key, "user", "x"),
@@ -266,6 +277,17 @@ def test_a_visitor_has_one_job_under_way_and_two_a_day(db: Database) -> None:
         start(ann)
     age(db, first.id, 2 * 3600)
     start(ann)
+
+
+def test_room_is_told_for_fewer_jobs_than_were_started(db: Database) -> None:
+    """The owner of the copy has lowered the number: the last but so many has to be a day old."""
+    ann = Jobs(db, ANN)
+    for hours in (20, 10, 5):
+        job = start(ann)
+        ann.request_stop(job.id)
+        age(db, job.id, hours * 3600)
+    with pytest.raises(StorageError, match=r"at most 2 jobs a day: .* in 14\.0 hours"):
+        start(Jobs(db, ANN, FEW))
 
 
 def test_no_jobs_at_all_can_be_allowed(db: Database) -> None:

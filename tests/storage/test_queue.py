@@ -133,6 +133,14 @@ def test_where_three_attempts_end_the_job_fails(
     assert "though" in told[-1]
 
 
+def test_in_phases_that_are_not_in_order_only_steps_count(
+    jobs: Jobs, job: Job, queue: Queue
+) -> None:
+    places = [{"step": 4, "phase": "ranking", "phase_done": done} for done in (1, 2, 3)]
+
+    assert [killed(jobs, queue, **place).state for place in places] == ["queued", "queued", "failed"]
+
+
 def test_between_checkpoint_and_furthest_step_two_more_may_die(
     jobs: Jobs, job: Job, queue: Queue
 ) -> None:

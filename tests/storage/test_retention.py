@@ -96,10 +96,32 @@ def test_whoever_looks_at_what_they_keep_keeps_it(db: Database, record: dict[str
         assert row.id == ANN
         assert row.seen_at == pytest.approx(time.time(), abs=60)
     assert Retention(db).forget(30) == Forgotten(trash=1)
-    make_older(db, 31)
+    make_older(db, 29)
+    assert not Retention(db).forget(30)
+    make_older(db, 2)
     assert Retention(db).forget(30).visitors == 1
     with db.read() as session:
         assert session.query(VisitorTable).count() == 0
+
+
+def test_whoever_made_something_lately_stays_though_seen_long_ago(
+    db: Database, record: dict[str, Any]
+) -> None:
+    keep_everything(db, record, ANN)
+    Retention(db).saw(ANN)
+    make_older(db, 40)
+    Chats(db, ANN).create("tracer", "new")
+    assert Retention(db).forget(30) == Forgotten(trash=1)
+    assert len(Chats(db, ANN).list()) == 2
+
+
+def test_the_end_of_a_job_counts_as_a_visit(db: Database) -> None:
+    job = Jobs(db, ANN).create("train", {}, total_steps=1)
+    make_older(db, 40)
+    Jobs(db, ANN).request_stop(job.id)
+    assert Retention(db).forget(30) == Forgotten()
+    make_older(db, 31)
+    assert Retention(db).forget(30) == Forgotten(visitors=1, jobs=1)
 
 
 def test_a_visitor_whose_job_is_under_way_stays(db: Database, record: dict[str, Any]) -> None:

@@ -62,6 +62,13 @@ def test_answers_come_in_the_order_of_cells(samples: Samples, job: Job) -> None:
     }
 
 
+def test_all_answers_come_cell_by_cell(samples: Samples, job: Job) -> None:
+    places = [("full", 0, 0), ("full", 0, 1), ("full", 1, 0), ("learned@0.5", 0, 0)]
+    samples.add(job.id, [replace(ANSWER, cell=c, problem=p, draw=d) for c, p, d in places[::-1]])
+
+    assert [(s.cell, s.problem, s.draw) for s in samples.all(job.id)] == places
+
+
 def test_new_answers_are_a_visible_change(samples: Samples, db: Database, job: Job) -> None:
     before = Metrics(db).version(job.id)
     samples.add(job.id, [ANSWER])

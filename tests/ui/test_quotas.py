@@ -162,6 +162,13 @@ def test_what_was_used_frees_as_it_gets_old() -> None:
 
 def test_the_addresses_that_are_remembered_do_not_grow_for_ever() -> None:
     meter = Meter(1, 100)
+    meter.add("early", 1)
+    for number in range(MOST_ADDRESSES - 1):
+        meter.add(f"before {number}", 1)
+    meter.add("early", 1)  # used again, it is the latest
+    meter.add("one more", 1)
+    assert (meter.left("early"), meter.left("before 0")) == (0, 1)
+    meter = Meter(1, 100)
     for number in range(MOST_ADDRESSES + 5):
         meter.add(str(number), 1)
     assert meter.left("0") == 1

@@ -107,3 +107,12 @@ def test_the_top_of_random_rankings_is_compressed_beside_them() -> None:
         for c in cells(small(methods=["learned"], top=True), LEARNED.shape, {})
         if c.method == "random"
     ]
+
+
+def test_scores_of_another_scale_are_cut_by_their_order() -> None:
+    """Gradients are no shares: clipped to 1, the largest would all be equal."""
+    config = small(methods=["reward_gradient"], masks=[], sparsities=[0.5])
+    scores = np.arange(32, dtype=np.float32).reshape(4, 8)
+    for table in (scores, scores - 16):
+        (_, cut) = cells(config, (4, 8), {"reward_gradient": table})
+        assert np.array_equal(cut.mask.kept, scores > 15)

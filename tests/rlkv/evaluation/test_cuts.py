@@ -11,7 +11,7 @@ import pytest
 from rlkv.errors import UserError
 from rlkv.evaluation.cells import Cell, cells
 from rlkv.evaluation.config import EvalConfig, MaskEntry
-from rlkv.evaluation.cuts import notes, own_heads
+from rlkv.evaluation.cuts import decides, notes, own_heads
 from rlkv.evaluation.run import evaluate
 from rlkv.masks import HeadMask
 from tests.rlkv.evaluation.stage import MASK, Keeper, small
@@ -77,6 +77,21 @@ def test_ones_and_zeros_are_measured_at_their_own_sparsity_only() -> None:
     assert "Mask from a link are tied at sparsity 0.3, 0.7: not measured there" in straight
     assert "Turned round" in turned
     assert "tied at sparsity 0.1, 0.2, 0.3, 0.4, 0.7: not measured there" in turned
+
+
+@pytest.mark.parametrize(
+    ("above", "told"), [(0, True), (1, True), (2, False), (3, True), (4, True)]
+)
+def test_two_equal_scores_are_told_apart_by_no_line_between_them(above: int, told: bool) -> None:
+    assert decides(np.array([[0.5, 1.0], [0.2, 0.5]]), above) is told
+
+
+def test_only_the_first_mask_is_turned_round() -> None:
+    entries = [MaskEntry.of(LEARNED), MaskEntry.of(LINK)]
+    config = small(masks=entries, methods=["inverse"], sparsities=[0.3])
+    assert list(notes(config)) == []
+    (note,) = notes(small(masks=entries[::-1], methods=["inverse"], sparsities=[0.3]))
+    assert note.startswith("Turned round")
 
 
 def test_a_line_from_the_other_end_meets_other_ties() -> None:

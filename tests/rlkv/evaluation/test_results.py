@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,48 @@ def test_a_point_tells_accuracy_length_bytes_and_errors() -> None:
     assert found.full is not None
     assert found.full.difference is None
     assert (found.samples, found.wanted, found.complete) == (8, 8, True)
+
+
+def test_the_length_of_right_answers_is_told_by_itself() -> None:
+    marks = answers("full", ["right"] * 2) + answers("learned@0", ["right", "overlong"])
+    marks[-1] = replace(marks[-1], tokens=90)
+    (point,) = table(marks, [("learned@0", info("learned", 0.5))], 2).series[0].points
+    assert (point.tokens, point.tokens_right) == (50.0, 10.0)
+    marks[-2] = replace(marks[-2], verdict="wrong")
+    (point,) = table(marks, [("learned@0", info("learned", 0.5))], 2).series[0].points
+    assert point.tokens_right is None
+
+
+def test_every_drawn_answer_is_waited_for() -> None:
+    cells = [("full", info("full", 0.0, "full")), ("learned@0", info("learned", 0.5))]
+    once = answers("full", ["right"] * 2) + answers("learned@0", ["right"] * 2)
+    half = results(cells, once, problems=2, draws=2)
+    assert (half.samples, half.wanted, half.complete) == (4, 8, False)
+    assert half.full is not None
+    assert not half.full.complete
+    assert not half.series[0].points[0].complete
+    whole = results(cells, [*once, *(replace(m, draw=1) for m in once)], problems=2, draws=2)
+    assert whole.complete
+    assert whole.series[0].points[0].complete
+    assert not results([], [], problems=0).complete
+
+
+def test_the_difference_is_of_problems_that_both_were_asked() -> None:
+    marks = answers("full", ["wrong"]) + answers("learned@0", ["right", "wrong"])
+    (point,) = table(marks, [("learned@0", info("learned", 0.5))], 2).series[0].points
+    assert (point.accuracy, point.difference) == (0.5, 1.0)
+
+
+def test_a_curve_goes_by_sparsity_in_whatever_order_it_was_planned() -> None:
+    cells = [(f"learned@{s}", info("learned", s)) for s in (0.7, 0.3, 0.5)]
+    marks = answers("full", ["right"] * 20)
+    for key, _ in cells:
+        marks += answers(key, ["wrong" if key.endswith("0.5") else "right"] * 20)
+    (series,) = table(marks, cells, 20).series
+    assert [point.sparsity for point in series.points] == [0.3, 0.5, 0.7]
+    best = near_lossless(series, 0.03)
+    assert best is not None
+    assert best.sparsity == 0.3
 
 
 def test_random_masks_are_one_point_with_all_their_answers() -> None:
@@ -161,6 +204,12 @@ def test_near_lossless_asks_for_the_interval_and_not_for_the_mean() -> None:
     assert near_lossless(many.series[0], tolerance=0.1) is not None
 
 
+def test_what_just_keeps_to_the_tolerance_is_near_lossless() -> None:
+    (series,) = curve([98]).series
+    point = replace(series.points[0], difference_interval=(-0.03, 0.0))
+    assert near_lossless(replace(series, points=(point,)), tolerance=0.03) is point
+
+
 def test_the_table_can_be_read_before_the_end() -> None:
     marks = answers("full", ["right"] * 3)
     found = table(marks, [("learned@0", info("learned", 0.5))], 4)
@@ -178,17 +227,17 @@ def test_a_point_that_is_still_measured_is_not_near_lossless() -> None:
 
 
 def test_csv_json_and_page_hold_the_same_points(tmp_path: Path) -> None:
-    found = curve([100, 80])
+    found = curve([100, 98, 80])
     rows = list(csv.DictReader(io.StringIO(points_csv(found))))
     assert [(r["series"], float(r["accuracy"])) for r in rows] == [
-        ("full", 1.0), ("learned", 1.0), ("learned", 0.8),
+        ("full", 1.0), ("learned", 1.0), ("learned", 0.98), ("learned", 0.8),
     ]  # fmt: skip
-    told = json.loads(json.dumps(record(found, {"tolerance": 0.03, "model": "m"}, {})))
-    assert told["series"][0]["near_lossless"] == pytest.approx(0.1)
-    assert told["series"][0]["points"][1]["accuracy"] == 0.8
+    told = json.loads(json.dumps(record(found, {"tolerance": 0.06, "model": "m"}, {})))
+    assert told["series"][0]["near_lossless"] == pytest.approx(0.2)
+    assert told["series"][0]["points"][2]["accuracy"] == 0.8
     path = tmp_path / "evaluation.json"
     path.write_text(json.dumps(told))
-    assert read_record(path) == (found, {"tolerance": 0.03, "model": "m"}, {})
+    assert read_record(path) == (found, {"tolerance": 0.06, "model": "m"}, {})
     path.write_text(json.dumps({**told, "schema": 99}))
     with pytest.raises(UserError, match="no record"):
         read_record(path)

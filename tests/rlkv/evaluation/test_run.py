@@ -207,3 +207,13 @@ def test_the_log_says_on_which_answers_a_ranking_stands(
     config = small(methods=["far"], masks=[], probes=3)
     ranking.rankings(*load_model("tracer"), config, tmp_path, keeper)
     assert keeper.events[1:] == ([said] if said else [])
+
+
+def test_an_answer_ends_where_the_model_reads_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest prompt decides, since all answers have the same limit."""
+    problems = get_task("tracing").problems(8, seed=1, split="test")
+    monkeypatch.setattr(run, "max_length", lambda config: 100)
+    asking = run.Asking(*load_model("tracer"), small(max_new_tokens=112), problems, Keeper())
+    lengths = [len(prompt) for prompt in asking.prompts]
+    assert min(lengths) < max(lengths)
+    assert asking.draw.max_new_tokens == 100 - max(lengths)
