@@ -7,7 +7,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.masking_utils import sdpa_mask
 
 from rlkv.cache import SplitHeadCache
-from rlkv.cache_layer import STEP
+from rlkv.cache_layer import STEP, Store
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from tests.rlkv.families import CONFIGS, KV_HEADS, LAYERS, DensePerHead, batch, tiny
@@ -249,3 +249,15 @@ def test_a_compressed_cache_cannot_be_cut_back() -> None:
     split_logits(model, cache, batch(1, 9), [9])
     with pytest.raises(UserError, match="build a new one"):
         cache.layers[0].crop(-1)
+
+
+def test_room_to_grow_holds_no_number_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight of 0 does not hide it: fresh memory may hold anything."""
+    monkeypatch.setattr(
+        torch.Tensor, "new_empty", lambda self, *shape: self.new_full(shape, float("nan"))
+    )
+    store = Store()
+    for tokens in (3, STEP + 1):
+        store.reserve(tokens, torch.ones(2, 1, 1, 1, 4))
+        assert store.data is not None
+        assert store.data.isfinite().all()

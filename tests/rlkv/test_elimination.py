@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,18 @@ from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.tasks import get_task
 from rlkv.training import elimination
-from rlkv.training.elimination import Text, _batches, _Judge, eliminate
+from rlkv.training.elimination import (
+    Text,
+    _batches,
+    _by_gradient,
+    _by_trying,
+    _candidates,
+    _Cost,
+    _Judge,
+    _Look,
+    _share,
+    eliminate,
+)
 from rlkv.training.removed_heads import RemovedHeads
 from rlkv.training.self_distillation import attempt
 
@@ -177,3 +189,62 @@ def test_only_low_gates_come_into_question(setting) -> None:
     scores = eliminate(model, gates, texts, lambda done, total: done == 0)
     first = int(scores.argmin())
     assert first in low
+    assert gates.values.grad is None
+
+
+def test_a_tenth_of_all_heads_comes_into_question_and_near_the_end_every_one() -> None:
+    learned = torch.linspace(0.9, 0.1, 100).view(10, 10)
+    kept = torch.ones(10, 10, dtype=torch.bool)
+    kept.view(-1)[60:] = False
+    assert _candidates(kept, learned) == list(range(59, 49, -1))  # however many are left
+    kept.view(-1)[16:] = False
+    assert _candidates(kept, learned) == list(range(15, -1, -1))
+
+
+def test_of_the_candidates_those_go_that_a_gradient_calls_cheapest() -> None:
+    class Guesses:
+        def look(self, kept: torch.Tensor) -> _Look:
+            return _Look(0.9, torch.tensor([[0.0, 0.4, 0.1], [0.3, 0.2, 0.5]]))
+
+    judge: Any = Guesses()
+    kept = torch.ones(2, 3, dtype=torch.bool)
+    assert _by_gradient(judge, kept, [1, 2, 3, 4], 2) == (0.9, [2, 4])
+
+
+class Costs:
+    """Knows what each head is worth, and remembers which were tried."""
+
+    def __init__(self, worth: list[float]) -> None:
+        self.worth, self.tried = torch.tensor(worth), 0
+
+    def cost(self, kept: torch.Tensor) -> _Cost:
+        self.tried += 1
+        lost = float(self.worth[~kept.flatten()].sum())
+        return _Cost(1 - lost, lost)
+
+
+def test_few_heads_are_all_tried_on_few_answers_and_the_best_of_them_on_all() -> None:
+    worth = [0.05 * n for n in range(16, 0, -1)]
+    rough: Any = Costs(worth)
+    fine: Any = Costs(worth)
+    kept = torch.ones(2, 8, dtype=torch.bool)
+    share, gone = _by_trying(rough, fine, kept, list(range(16)))
+    assert share == pytest.approx(0.95)
+    assert gone == [15]
+    assert (rough.tried, fine.tried) == (16, elimination.TRIED)
+
+
+def test_where_nothing_is_left_to_tell_the_gates_rank_the_rest(
+    setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, gates, texts = setting
+    with torch.no_grad():
+        gates.values.copy_(torch.linspace(0.9, 0.1, 32).view(4, 8))
+    monkeypatch.setattr(elimination, "LOST", 1.1)
+    scores = eliminate(model, gates, texts[:2])
+    assert np.array_equal(scores.flatten().argsort(), np.arange(31, -1, -1))
+
+
+def test_an_answer_likelier_than_before_counts_as_whole() -> None:
+    found = _share(torch.tensor([5.0, 5.0]), torch.tensor([4.0, 6.0]))
+    assert found.tolist() == pytest.approx([1.0, np.exp(-1)])

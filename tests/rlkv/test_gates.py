@@ -2,9 +2,12 @@ import pytest
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from rlkv import streaming
 from rlkv.attention import rlkv_attention
 from rlkv.cache import SplitHeadCache
+from rlkv.errors import UserError
 from rlkv.gates import Gates, attach, detach
+from rlkv.grouped import ScoreRule
 from rlkv.masks import HeadMask
 from rlkv.streaming import StreamingWindow
 from tests.rlkv.families import (
@@ -111,6 +114,37 @@ def test_the_window_ends_where_it_should() -> None:
     assert torch.equal(got[real], want[real])
 
 
+@pytest.mark.parametrize("pads", [[0, 0], [0, 3], [11, 17]])
+@pytest.mark.parametrize("window", [(0, 1), (0, 7), (3, 7), (9, 4), (40, 2)])
+@pytest.mark.parametrize("length", [40, 13])
+def test_blocks_of_queries_are_the_rule_by_definition(
+    monkeypatch: pytest.MonkeyPatch, pads: list[int], window: tuple[int, int], length: int
+) -> None:
+    """Each block reads a slice of its own, as those of a long text do."""
+    monkeypatch.setattr(streaming, "BLOCK", 5)
+    monkeypatch.setattr(streaming, "QUERY_BLOCK", 8)
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 3, 2, 40, 8), *torch.randn(2, 2, 3, 40, 8)
+    attention = batch(2, 40, pads)["attention_mask"]
+    rule, starts = ScoreRule(), pads if any(pads) else None
+    last = query[:, :, :, -length:]
+    got = streaming.streaming_attention(last, key, value, StreamingWindow(*window), starts, rule)
+    scores = torch.einsum("bhgtd,bhkd->bhgtk", query, key) * 8**-0.5
+    visible = streaming_mask(attention, *window)[:, None, None]
+    weights = scores.masked_fill(~visible, float("-inf")).softmax(-1)
+    want = torch.einsum("bhgtk,bhkd->bhgtd", weights, value)[:, :, :, -length:]
+    real = attention.bool()[:, -length:]
+    rows = (got - want).abs().amax((1, 2, 4))
+    assert rows[real].max() < 1e-5
+
+
+def test_gates_refuse_a_mask_of_ones_own() -> None:
+    model, _ = gated("llama", torch.rand(LAYERS, KV_HEADS))
+    own = torch.ones(1, 1, 9, 9, dtype=torch.bool).tril()
+    with pytest.raises(UserError, match="Gates need plain causal attention"):
+        model(batch(1, 9)["input_ids"], attention_mask=own)
+
+
 def test_sharpness_anneals_to_binary() -> None:
     gates = Gates(1, 4, SINK, RECENT)
     with torch.no_grad():
@@ -128,6 +162,8 @@ def test_clamp_and_disable() -> None:
     assert gates.values.min() == 0
     off = model(**inputs).logits
     with gates.disabled():
+        with gates.disabled():
+            pass
         stock = model(**inputs).logits
     assert (off - stock).abs().max() > 0.1
     torch.testing.assert_close(stock, tiny("llama", "stock")(**inputs).logits)

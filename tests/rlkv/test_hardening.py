@@ -75,6 +75,7 @@ def test_within_plain_nothing_is_hardened_and_held_is_computed_once() -> None:
     assert (gates.sharpness, gates.kept) == (8.0, 2)
     with gates.held():
         first = gates.effective()
+        assert first.tolist() == gates.highest(2).float().tolist()
         assert gates.effective() is first
         assert not first.requires_grad
     assert gates.effective() is not first
@@ -95,4 +96,5 @@ def test_when_rewards_say_something() -> None:
     assert not says_something(mixed, 2, "group")
     assert says_something(mixed, 2, "batch")
     assert says_something(mixed, 4, "group")
+    assert says_something(torch.tensor([1.0, 0.0, 1.0, 1.0]), 2, "group")
     assert not says_something(torch.ones(4), 2, "batch")

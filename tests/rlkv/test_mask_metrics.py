@@ -94,6 +94,12 @@ def test_the_trained_mask_has_its_own_and_so_has_every_cut_of_it(studio: Studio)
     assert figure(unknown, "accuracy_at_target") is None
 
 
+def test_figures_from_the_hub_are_claimed_too(studio: Studio) -> None:
+    fetched = replace(TRAINED, info={**TRAINED.info, "hub": {"repo": "org/mask"}})
+    row = studio.masks.save(fetched.to_record())
+    assert ">claimed</small>" in view.shelf([item_of(row)], 1, [])
+
+
 def test_figures_of_a_file_are_its_writers_word(studio: Studio, tmp_path: Path) -> None:
     found = look(TRAINED.save_zip(tmp_path / "m.zip"))
     assert CLAIMED in found_facts(found)

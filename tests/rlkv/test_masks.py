@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,11 @@ def test_number_kept_is_the_published_one(heads: int, sparsity: float, kept: int
     assert HeadMask.full(1, heads).at_sparsity(sparsity).n_kept == kept
 
 
+def test_no_head_is_lost_to_floating_point() -> None:
+    assert 0.28 * 175 > 49
+    assert HeadMask.full(22, 8).at_sparsity(0.28).n_kept == 176 - 49
+
+
 def test_the_best_are_kept_and_ties_fall_by_layer_and_head() -> None:
     scores = [[0.5, 0.9], [0.5, 0.5]]
     mask = HeadMask.from_scores(scores, sparsity=0.5)
@@ -52,8 +58,9 @@ def test_toggle(mask: HeadMask) -> None:
     assert (other.kept != mask.kept).sum() == 1
     assert other.kept[2, 3] != mask.kept[2, 3]
     assert other.toggle(2, 3) == mask
-    with pytest.raises(UserError, match=r"no head 4\.0"):
-        mask.toggle(4, 0)
+    for layer, head in ((4, 0), (-1, 0), (0, 8), (0, -1)):
+        with pytest.raises(UserError, match=rf"no head {layer}\.{head}:"):
+            mask.toggle(layer, head)
 
 
 def test_bytes_and_share_saved(mask: HeadMask) -> None:
@@ -72,11 +79,22 @@ def test_a_budget_is_used_but_not_exceeded(mask: HeadMask) -> None:
     used = fitted.kv_bytes(100, head_dim=16, itemsize=4)
     one_more = fitted.keep_best(fitted.n_kept + 1).kv_bytes(100, head_dim=16, itemsize=4)
     assert used <= budget < one_more
+    least = mask.keep_best(0).kv_bytes(100, head_dim=16, itemsize=4)
+    assert mask.with_budget(bytes=least, length=100).n_kept == 0
     with pytest.raises(UserError, match="are needed"):
-        mask.with_budget(bytes=1000, length=100)
+        mask.with_budget(bytes=least - 1, length=100)
     with pytest.raises(UserError, match="head size"):
         HeadMask.full(2, 2).with_budget(bytes=1000, length=100)
     assert mask.with_budget(bytes=10**9, length=5).n_kept == 32
+
+
+def test_gates_that_a_file_notes_are_gates(mask: HeadMask) -> None:
+    noted = np.full((4, 8), 0.5)
+    noted[0, :2] = (-1.0, 3.0)
+    gates = replace(mask, info={"gates": noted.tolist()}).gates
+    assert gates[0, :3].tolist() == [0.0, 1.0, 0.5]
+    for wrong in ([[0.5]], "x", [[float("nan")] * 8] * 4):
+        assert np.array_equal(replace(mask, info={"gates": wrong}).gates, mask.scores)
 
 
 def test_files_keep_everything(mask: HeadMask, tmp_path: Path) -> None:

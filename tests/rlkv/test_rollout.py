@@ -117,6 +117,29 @@ def test_top_k_and_top_p_cut_what_is_drawn_not_what_is_reported() -> None:
         assert torch.equal(logprobs, whole)
 
 
+def test_top_p_is_a_share_of_what_top_k_leaves() -> None:
+    logits = torch.tensor([[0.5, 0.3, 0.1, 0.1]]).log().repeat(50, 1)
+    draw = Draw(1, 1.0, top_k=2, top_p=0.6)  # 0.5 of 0.8 is more than that
+    numbers = torch.linspace(0, 0.99, 50)
+    assert set(drawn(logits, draw, numbers)[0].tolist()) == {0}
+
+
+def test_a_token_without_a_chance_is_never_drawn() -> None:
+    logits = torch.tensor([[0.0, 3.0, 2.0, 1.0]])
+    tokens, _ = drawn(logits, Draw(1, 1.0, top_k=2), torch.tensor([0.0]))
+    assert tokens.tolist() == [1]
+
+
+def test_each_answer_is_told_by_its_place_among_all() -> None:
+    model, told = tiny("llama", "stock"), {}
+    prompts = [[5, 6], [7, 8, 9], [10, 11], [12]]
+    found = rollouts(
+        model, prompts, Draw(2, 0.0), set(), lambda: WholeCache(model), 2,
+        ended=lambda place, answer: told.update({place: answer}),
+    )  # fmt: skip
+    assert [told[place] for place in range(4)] == found
+
+
 CACHES: dict[str, type[Any]] = {"split": SplitHeadCache, "h2o": H2OCache, "rkv": RKVCache}
 
 

@@ -12,13 +12,14 @@ import torch
 from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError
 from rlkv.evaluation import ranking, run
+from rlkv.evaluation.accuracy import accuracy
 from rlkv.evaluation.config import EvalConfig
 from rlkv.evaluation.run import evaluate
 from rlkv.evaluation.samples import Sample, verdict
 from rlkv.explore.probes import ProbeText, probe_texts
 from rlkv.generation import ends_in_loop, prompt_ids
 from rlkv.masks import HeadMask
-from rlkv.models import load_model
+from rlkv.models import load_model, model_spec
 from rlkv.tasks import get_task
 from rlkv.training.rollout import rollouts
 from tests.rlkv.evaluation.stage import MASK, Keeper, small
@@ -217,3 +218,17 @@ def test_an_answer_ends_where_the_model_reads_no_further(monkeypatch: pytest.Mon
     lengths = [len(prompt) for prompt in asking.prompts]
     assert min(lengths) < max(lengths)
     assert asking.draw.max_new_tokens == 100 - max(lengths)
+
+
+def test_verdicts_at_once_are_in_the_order_of_the_problems() -> None:
+    """Asked by the length of their prompts, so that batches need little padding."""
+    model, tokenizer = load_model("tracer")
+    task, mask = get_task("tracing"), HeadMask.full(4, 8)
+    problems = sorted(task.problems(4, seed=1), key=lambda p: -len(p.prompt))
+    problems[0] = replace(problems[0], answer="?")
+    found = accuracy(model, tokenizer, task, problems, mask, rows_at_once=4)
+    assert found.verdicts == (False, True, True, True)
+    assert found.value == 0.75
+    tokens = [len(prompt_ids(tokenizer, p.prompt)) for p in problems]
+    lengths = sum(tokens) / 4 + found.mean_tokens - 1  # the last one is not fed
+    assert found.kv_bytes == pytest.approx(lengths * model_spec(model).kv_bytes(mask, 1), abs=1)
