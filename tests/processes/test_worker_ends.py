@@ -30,6 +30,7 @@ def test_jobs_run_one_at_a_time_in_order(busy: Stage) -> None:
 
     ended = [busy.until_ended(job) for job in jobs]
 
+    assert [job.state for job in ended] == ["done"] * 2
     for earlier, later in pairwise(ended):
         assert (earlier.ended_at or 0) <= (later.started_at or 0)
 

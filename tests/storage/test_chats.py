@@ -190,3 +190,15 @@ def test_votes_are_counted_by_what_was_compared(chats: Chats, db: Database) -> N
         votes.cast(said[0], "tie", FULL, HALF)
     with pytest.raises(StorageError, match="left, right or tie"):
         votes.cast(said[0], "both", FULL, HALF)  # type: ignore[arg-type]
+
+
+def test_of_two_masks_the_one_that_compresses_more_is_the_contender(
+    chats: Chats, db: Database
+) -> None:
+    """Whichever name comes first, and on whichever side it stood."""
+    votes, chat = Votes(db), chats.create("tracer", "one")
+    few, many = Contender("a", 0.8), Contender("z", 0.5)
+    for choice, left, right in (("left", few, many), ("left", many, few), ("right", many, few)):
+        _, said = chats.add_turn(chat.id, "one", "1", SIDES)
+        votes.cast(said.id, choice, left, right)  # type: ignore[arg-type]
+    assert votes.tally() == [Tally("tracer", few, many, won=2, lost=1, tied=0)]

@@ -100,6 +100,24 @@ def test_a_space_takes_no_folder_that_somebody_else_made(
         data_dir()
 
 
+def test_a_folder_with_temporary_files_is_closed_to_others(
+    space: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(space / "bucket"))
+    folder = space / "tmp" / f"rlkv-studio-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    assert data_dir() == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_link_to_the_bucket_is_the_bucket(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (space / "link").symlink_to(space / "bucket")
+    monkeypatch.setenv("RLKV_DATA_DIR", str(space / "link" / "data"))
+    with pytest.raises(StorageError, match="on the Space's bucket"):
+        data_dir()
+
+
 def test_a_database_is_never_on_the_bucket(space: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLKV_DATA_DIR", str(space / "bucket" / "data"))
     with pytest.raises(StorageError, match="on the Space's bucket"):

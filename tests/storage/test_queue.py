@@ -138,7 +138,8 @@ def test_in_phases_that_are_not_in_order_only_steps_count(
 ) -> None:
     places = [{"step": 4, "phase": "ranking", "phase_done": done} for done in (1, 2, 3)]
 
-    assert [killed(jobs, queue, **place).state for place in places] == ["queued", "queued", "failed"]
+    states = [killed(jobs, queue, **place).state for place in places]
+    assert states == ["queued", "queued", "failed"]
 
 
 def test_between_checkpoint_and_furthest_step_two_more_may_die(

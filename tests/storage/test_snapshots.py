@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -203,6 +204,32 @@ def test_damaged_ones_do_not_push_out_good_ones(
     anew.close()
     good = [p for p in listed(bucket) if p.stat().st_size]
     assert [titles(p) for p in good] == [list("abcd"), ["a"]]
+
+
+def test_only_an_old_unfinished_copy_is_removed(
+    live: Database, snapshots: Snapshots, bucket: Path
+) -> None:
+    """A new one may be another process's, which is writing it."""
+    bucket.mkdir(parents=True)
+    old, new = (bucket / f".partial-{number}" for number in (1, 2))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    assert snapshots.take()
+    assert list(bucket.glob(".partial*")) == [new]
+
+
+def test_the_log_of_a_database_that_is_gone_does_not_spoil_a_restored_one(
+    live: Database, snapshots: Snapshots, bucket: Path, tmp_path: Path
+) -> None:
+    add(live, "one")
+    snapshots.take()
+    where = tmp_path / "new"
+    where.mkdir()
+    for rest in ("-wal", "-shm"):
+        shutil.copyfile(f"{live.path}{rest}", where / f"{FILE_NAME}{rest}")
+    assert restore(where / FILE_NAME, bucket) is not None
+    assert [path.name for path in where.iterdir()] == [FILE_NAME]
 
 
 def test_a_live_database_is_never_replaced(

@@ -102,20 +102,21 @@ def test_setting_the_clock_kills_nobody(db: Database, jobs: Jobs, running: Job) 
     assert jobs.get(running.id).state == "running"
 
 
+@pytest.mark.parametrize("seconds", [3600, -3600])
 def test_a_jump_of_the_clock_is_noticed_and_harms_nothing(
-    db: Database, jobs: Jobs, running: Job, monkeypatch: pytest.MonkeyPatch
+    db: Database, jobs: Jobs, running: Job, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     watch = workers(db)
     watch.tick()
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    monkeypatch.setattr(time, "time", lambda: real() + seconds)
     watch.tick()
     watch.tick()
 
     assert jobs.get(running.id).state == "running"
     told = [event.text for event in Metrics(db).events(running.id)]
     assert [text for text in told if "clock" in text] == [
-        "The computer's clock was moved by 3600 s, or it slept. The job goes on."
+        f"The computer's clock was moved by {seconds} s, or it slept. The job goes on."
     ]
 
 
