@@ -88,6 +88,7 @@ def test_kl_marks_the_first_changed_token_and_tells_both_candidates() -> None:
         "t", ["x", "<b>"], [0.0, 4.0],
         before=[("x", 1.0), ("<b>", 0.9)], after=[("x", 1.0), ("y", 0.6)], first_changed=1,
     )  # fmt: skip
+    assert kl_tokens("t", ["a", "b"], [0.25, -1.0])["weights"] == [0.5, 0.0]
     assert value["roles"] == ["", "changed"]
     assert value["weights"] == [0.0, 1.0]
     assert value["tips"][1].split("\n") == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -58,3 +59,31 @@ def test_which_doors_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLKV_HOSTS", "Studio.example, other ")
     made = guarded({}, "localhost")["app_kwargs"]["middleware"][-1]
     assert made.kwargs["names"] == {"studio.example", "other"}
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("door", "headers"),
+    [
+        (OwnNames, {"host": "evil.example"}),
+        (OwnPages, {"host": "localhost:1", "origin": "http://evil.example"}),
+    ],
+)
+def test_no_door_lets_a_socket_through_that_it_would_not_let_a_request(
+    kind: str, door: Any, headers: dict[str, str]
+) -> None:
+    reached: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["type"])
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def nothing() -> Any:
+        return {"type": f"{kind}.disconnect"}
+
+    for given in (headers, {"host": "localhost:1"}):
+        scope = {**asked(**given), "type": kind}
+        asyncio.run(door(app)(scope, nothing, send))
+    assert reached == [kind]

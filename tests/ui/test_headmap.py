@@ -14,6 +14,7 @@ from rlkv.mask_files.limits import require_shape
 from rlkv.masks import HeadMask
 from ui.components.headmap import (
     MOST_FRAMES,
+    gate_texts,
     head_map_value,
     painted,
     picked,
@@ -37,6 +38,7 @@ def test_values_texts_and_words_stand_at_their_cells() -> None:
     value = head_map_value(table, kept=table > 0.4, selected=(1, 0))
     assert value["values"] == [[1.0, 0.25], [0.0, 0.5]]
     assert value["texts"] == [["1", ".25"], [".00", ".50"]]
+    assert gate_texts(np.array([[0.994, 0.996]])) == [[".99", "1"]]
     assert value["hover"][1][1] == "gate 0.500 · rank 2 of 4"
     assert value["kept"] == [[True, False], [False, True]]
     assert value["selected"] == [1, 0]

@@ -78,6 +78,18 @@ def test_one_login_for_everybody_does_not_make_them_one() -> None:
     assert who(**login) != who(**login)
 
 
+@pytest.mark.parametrize(
+    ("site", "own"),
+    [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False)],
+)
+def test_a_page_of_another_site_does_not_act_for_a_visitor(site: str, own: bool) -> None:
+    """On a Space such pages may call the app."""
+    cookie = f"{visitor.PLAIN}={COOKIE}"
+    headers = {"cookie": cookie, "sec-fetch-site": site}
+    assert (who(headers=headers) == who(COOKIE)) is own
+    assert (who(headers=headers, session="s") == who("", session="s")) is not own
+
+
 def test_nobody_is_nobody_else() -> None:
     assert LocalContext.request.get(None) is None
     assert len({visitor.visitor() for _ in range(3)} | {who() for _ in range(3)}) == 6
@@ -120,6 +132,7 @@ def test_a_copy_is_shared_on_a_space_or_where_its_owner_says_so(
     [
         ("RLKV_VISITOR_CHATS", "many"),
         ("RLKV_KEEP_DAYS", "-1"),
+        ("RLKV_KEEP_DAYS", "9999999999"),
         ("RLKV_MODELS", "/etc/passwd"),
         ("RLKV_MODELS", "examples/masks"),
     ],

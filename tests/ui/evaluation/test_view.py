@@ -8,7 +8,7 @@ from rlkv.evaluation.samples import Sample
 from rlkv.masks import HeadMask
 from rlkv.worker.evaluating import summary
 from tests.rlkv.evaluation.stage import MASK, small
-from ui.components.eval_curves import accuracy_curves
+from ui.components.eval_curves import accuracy_curves, length_curves
 from ui.evaluation.measured import Measured
 from ui.evaluation.view import choices, few
 
@@ -59,3 +59,19 @@ def test_a_near_lossless_point_of_few_problems_says_what_can_hide_behind_it() ->
     assert "8 problems are few, 31 points can go unseen" in last_line
     for shown in said(100, 60):
         assert "unseen" not in shown
+
+
+def test_points_that_are_still_measured_are_in_no_curve() -> None:
+    """Short problems come first, so they would flatter."""
+    plan = cells(small(), HeadMask.load(MASK).shape, {})
+    pairs = [(cell.key, cell.info()) for cell in plan]
+    marks = [Sample(cell.key, i, 0, "", "right", "end", 1, 4, 32) for cell in plan for i in (0, 1)]
+    for curves in (accuracy_curves, length_curves):
+        whole = curves(results(pairs, marks, problems=2))
+        assert whole is not None
+        assert [one["key"] for one in whole["series"]] == ["learned-0", "random"]
+        assert whole["series"][0]["points"][0]["x"] == [0.5, 32, 8]  # sparsity, bytes, a token
+        part = curves(results(pairs, marks[:-1], problems=2))
+        assert part is not None
+        assert [one["key"] for one in part["series"]] == ["learned-0"]
+        assert curves(results(pairs, marks[1:], problems=2)) is None  # nor without the full cache

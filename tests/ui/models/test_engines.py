@@ -71,6 +71,15 @@ def test_a_lent_model_makes_no_room_for_others(folder: str) -> None:
     assert engines.status(folder).state == "ready"
 
 
+def test_whoever_asks_again_asks_last() -> None:
+    engines = Engines()
+    first, second = (engines.of(f"no/such{number}") for number in range(MOST))
+    assert engines.of("no/such0") is first
+    engines.of("no/other")
+    assert engines.of("no/such0") is first
+    assert engines.of("no/such1") is not second
+
+
 def test_the_model_asked_for_longest_ago_makes_room(folder: str) -> None:
     engines = Engines()
     others = [f"{folder}-{number}" for number in range(MOST)]
