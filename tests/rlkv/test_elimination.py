@@ -134,6 +134,23 @@ def test_nothing_is_dropped_out_though_the_trainer_left_the_model_in_training_mo
     assert not any(modes)
 
 
+def test_gates_that_were_hardened_act_as_plain_ones_meanwhile(setting) -> None:
+    model, gates, texts = setting
+    seen: list[tuple[float, int | None]] = []
+
+    def progress(done: int, total: int) -> bool:
+        seen.append((gates.sharpness, gates.kept))
+        return False
+
+    gates.sharpness, gates.kept = 8.0, 5
+    try:
+        eliminate(model, gates, texts[:1], progress)
+        assert seen == [(1.0, None)]
+        assert (gates.sharpness, gates.kept) == (8.0, 5)
+    finally:
+        gates.sharpness, gates.kept = 1.0, None
+
+
 def test_a_killed_elimination_goes_on_after_the_heads_it_had_removed(
     setting, tmp_path: Path
 ) -> None:

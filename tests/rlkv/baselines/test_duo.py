@@ -91,6 +91,8 @@ def test_the_planted_head_stays_and_the_others_fall() -> None:
     assert [step.step for step in steps] == list(range(1, 81))
     assert steps[0].loss == pytest.approx(settings.penalty)  # all open: nothing differs
     assert steps[-1].loss < 0.8 * steps[0].loss
+    first = settings.learning_rate * settings.rate(0)  # Adam's first step is the whole rate
+    assert steps[0].mean_gate == pytest.approx(1 - first, abs=1e-5)
 
 
 def test_without_a_penalty_nothing_moves_and_without_passkeys_far_away_all_fall() -> None:
