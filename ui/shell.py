@@ -16,6 +16,7 @@ from ui import api, overview, sessions, visitor
 from ui.components.link_banner import link_banner
 from ui.components.tour import STOPS, tour
 from ui.events import QUIET
+from ui.file_values import guard_file_values
 from ui.pages import PAGES
 from ui.retention import forget_daily
 from ui.studio import Studio
@@ -61,6 +62,7 @@ STYLES = [
 
 def build_app(studio: Studio) -> gr.Blocks:
     """All pages, each under its own address; forgets once a day what is too old."""
+    guard_file_values()
     settings = studio.settings
     forget_daily(studio.db.folder, settings.quotas.keep_days, visitors=settings.shared)
     with no_server_yet():

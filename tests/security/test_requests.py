@@ -109,6 +109,18 @@ def test_ids_in_addresses_are_no_paths(client: httpx.Client, parameter: str) -> 
             assert "<script>x</script>" not in answer.text
 
 
+def test_notes_of_a_mask_name_no_files(app: Server, db: Database, client: httpx.Client) -> None:
+    """They are read as they are; Gradio would copy what they name to where it is served."""
+    names_a_file = {"path": __file__, "meta": {"_type": "gradio.FileData"}}
+    notes = {"note": names_a_file, "other": {"path": "x", "meta": "y"}}
+    mask = HeadMask.full(4, 8, model="tracer", info=notes)
+    key = Masks(db).save(mask.to_record()).id
+    event = client.post("/gradio_api/call/get_mask", json={"data": [key]}).json()["event_id"]
+    told = client.get(f"/gradio_api/call/get_mask/{event}").text
+    assert json.dumps(notes) in told
+    assert not list((app.folder / "tmp").rglob(Path(__file__).name))
+
+
 # --- uploads --------------------------------------------------------------------------------
 
 
@@ -233,6 +245,20 @@ def test_forged_events_start_nothing_on_a_public_copy(space: Server) -> None:
     assert not Masks(db).deleted()
     assert db.check() == []
     db.close()
+
+
+def test_no_address_is_fetched_for_a_client(client: httpx.Client) -> None:
+    """All of it would be read into memory, whatever its size."""
+    page = config_of(client.get("/masks").text)
+    ids = {c["props"].get("elem_id"): c["id"] for c in page["components"]}
+    named = {"path": "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}}
+    for elem_id, event, value in (("files", "upload", [named]), ("search", "change", named)):
+        (one,) = (d for d in page["dependencies"] if [ids[elem_id], event] in d["targets"])
+        told = join(
+            client, one["id"], [value if i == ids[elem_id] else None for i in one["inputs"]]
+        )
+        assert ("Addresses are not fetched" in told) == (elem_id == "files")
+        assert '"error":null' not in told
 
 
 def test_unknown_events_are_refused(client: httpx.Client) -> None:
