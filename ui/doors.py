@@ -14,7 +14,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +27,8 @@ MOST_UPLOAD_BYTES = 110_000_000
 """Of all files of an upload; each by itself is held to `max_file_size`, and 20 come together."""
 NAMES_VARIABLE = "RLKV_HOSTS"
 """Further names by which the app on this machine is reached, divided by commas."""
+NO_FRAMES = "frame-ancestors 'self'"
+"""In whose pages a browser may show the app."""
 
 
 def guarded(options: dict[str, Any], host: str, *, on_space: bool = False) -> dict[str, Any]:
@@ -98,7 +100,8 @@ class BodyLimit:
 
 
 class OwnPages:
-    """Refuses what the page of another site sends; opening a link from there is all right."""
+    """Refuses what the page of another site sends; opening a link from there is all right, but not
+    within that page, which could lay something over our buttons."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -108,7 +111,13 @@ class OwnPages:
             words = "This request comes from a page of another site."
             await PlainTextResponse(words, 403)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+
+        async def unframed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("content-security-policy", NO_FRAMES)
+            await send(message)
+
+        await self._app(scope, receive, unframed)
 
 
 def is_foreign(scope: Scope) -> bool:

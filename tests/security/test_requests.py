@@ -350,7 +350,14 @@ def test_a_link_from_another_site_opens_the_page(client: httpx.Client) -> None:
     assert client.post("/gradio_api/call/jobs", headers=follows).status_code == 403
 
 
+def test_no_page_of_another_site_shows_the_app_within_it(client: httpx.Client) -> None:
+    for path in ("/", "/heads", "/gradio_api/info"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert policy == "frame-ancestors 'self'"
+
+
 def test_a_space_can_be_called_from_elsewhere(space: Server) -> None:
+    assert "content-security-policy" not in httpx.get(space.url).headers  # the Hub frames it
     answer = httpx.post(
         f"{space.url}/gradio_api/call/list_masks", json={"data": ["tracer"]},
         headers={"Origin": EVIL, "Host": "somebody-rlkv.hf.space"}, timeout=60,
