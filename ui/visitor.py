@@ -10,12 +10,12 @@ import ipaddress
 import os
 import re
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from gradio.context import LocalContext
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.locations import on_space
@@ -57,13 +57,19 @@ def visitor() -> str:
 def address() -> str:
     """From where that was asked, "" for nowhere; of IPv6 the network, which is one home's."""
     raw = _raw(LocalContext.request.get(None))
-    host = str(raw.client.host) if raw is not None and raw.client is not None else ""
+    return home_of(str(raw.client.host)) if raw is not None and raw.client is not None else ""
+
+
+def home_of(host: str) -> str:
+    """An address as visitors are counted by it."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:
         return host
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped  # as proxies write it that listen on both
     if found.version == 4:
-        return host
+        return str(found)
     return str(ipaddress.ip_network((found, 64), strict=False))
 
 
@@ -87,12 +93,13 @@ def cookie_name() -> str:
 
 
 def _cookie(headers: Any) -> str:
-    """Its value; "" where it is missing, or too short to be unguessable."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(cookie_name())
-    except CookieError:
-        return ""
-    return found.value if found is not None and _VALUE.fullmatch(found.value) else ""
+    """Its value; "" where it is missing, or too short to be unguessable.
+
+    Read as browsers send it: beside it may stand what another app of this host has set, and
+    Python's own reader gives up at the first cookie that is not by the book.
+    """
+    value = cookie_parser(headers.get("cookie", "")).get(cookie_name(), "")
+    return value if _VALUE.fullmatch(value) else ""
 
 
 class VisitorCookie:

@@ -71,6 +71,16 @@ def test_a_cookie_is_a_visitor_and_a_session_one_where_there_is_none() -> None:
     assert who("", session=COOKIE) != who(COOKIE)
 
 
+@pytest.mark.parametrize(
+    "other",
+    ['theme={"a":"b"}', "x=a b", "k[0]=1", "name=J\u00f6rg", "path=/x", 'a="un', "x", "=; ;"],
+)
+def test_cookies_of_other_apps_on_the_host_do_not_hide_it(other: str) -> None:
+    """A browser sends those of every port."""
+    for cookie in (f"{other}; {visitor.PLAIN}={COOKIE}", f"{visitor.PLAIN}={COOKIE}; {other}"):
+        assert who(headers={"cookie": cookie}) == who(COOKIE)
+
+
 def test_one_login_for_everybody_does_not_make_them_one() -> None:
     login = {"username": "everybody"}
     assert who(COOKIE, **login) == who(COOKIE) != who("d" * 40, **login)
@@ -102,6 +112,7 @@ def test_nobody_is_nobody_else() -> None:
         ("203.0.113.5", "203.0.113.5"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.5", "203.0.113.5"),
         ("testclient", "testclient"),
     ],
 )
