@@ -11,8 +11,9 @@ from typing import Any, cast
 import gradio as gr
 from gradio.components import Navbar
 from gradio.routes import App
+from starlette.middleware import Middleware
 
-from ui import api, overview, sessions, visitor
+from ui import api, overview, sessions, uploads, visitor
 from ui.components.link_banner import link_banner
 from ui.components.tour import STOPS, tour
 from ui.events import QUIET
@@ -125,9 +126,14 @@ def launch_options(data_dir: Path) -> dict[str, Any]:
         "ssr_mode": False,
         "pwa": False,
         "mcp_server": api.mcp_server(),
-        "app_kwargs": {"middleware": visitor.middleware()} if visitor.is_shared() else {},
+        "app_kwargs": {"middleware": for_visitors()} if visitor.is_shared() else {},
         "quiet": True,
     }
+
+
+def for_visitors() -> list[Middleware]:
+    """What every request to a shared copy goes through."""
+    return [*visitor.middleware(), uploads.middleware()]
 
 
 def private_paths(data_dir: Path) -> list[Path]:
