@@ -192,6 +192,8 @@ def test_a_public_copy_gives_scripts_no_more_rights_than_visitors(
     ("name", "given", "words"),
     [
         ("generate", (PUZZLE, "shipped", "three"), "sides has to be one of"),
+        ("generate", (PUZZLE, "shipped", []), "sides has to be one of"),
+        ("generate", ("\ud800", "shipped"), "half of a character"),
         ("generate", (PUZZLE, "shipped", "both", 1.5), "sparsity has to be a number from 0 to 1"),
         ("generate", (PUZZLE, "shipped", "both", float("nan")), "sparsity has to be"),
         ("generate", ("", "shipped"), "Write a question"),
@@ -207,6 +209,9 @@ def test_a_public_copy_gives_scripts_no_more_rights_than_visitors(
         ("start_evaluation", ({"methods": ["magic"]},), "Methods"),
         ("start_evaluation", ({"masks": []},), "Name the masks in masks"),
         ("start_evaluation", ({}, ["gone"]), "There is no mask 'gone'"),
+        ("start_evaluation", ({}, 5), "masks has to be a list"),
+        ("get_mask", ("a\udc00",), "half of a character"),
+        ("start_training", ({"seed": 1}, "quick", "\ud800"), "half of a character"),
         ("job", ("nothing",), "nothing"),
         ("jobs", (0,), "limit has to be"),
         ("jobs", (10, "other"), "kind has to be"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -56,6 +57,7 @@ def public(endpoint: Endpoint) -> Endpoint:
         @functools.wraps(endpoint)
         def stream(*given: Any) -> Iterator[Any]:
             try:
+                _require_text(given)
                 yield from endpoint(*given)
             except (UserError, StorageError) as error:
                 raise gr.Error(str(error), print_exception=False) from error
@@ -66,6 +68,7 @@ def public(endpoint: Endpoint) -> Endpoint:
         @functools.wraps(endpoint)
         def once(*given: Any) -> Any:
             try:
+                _require_text(given)
                 return endpoint(*given)
             except (UserError, StorageError) as error:
                 raise gr.Error(str(error), print_exception=False) from error
@@ -73,6 +76,18 @@ def public(endpoint: Endpoint) -> Endpoint:
         made = once
     made.__signature__ = _signature(endpoint)  # type: ignore[attr-defined]
     return made
+
+
+def _require_text(given: tuple[Any, ...]) -> None:
+    """Half of a surrogate pair passes as JSON, but nothing can store, read or send it.
+
+    Raises:
+        UserError: where there is one.
+    """
+    try:
+        json.dumps(given, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise UserError("A text holds half of a character: send all of it, as UTF-8.") from None
 
 
 def answer_of(endpoint: Endpoint) -> Any:

@@ -60,7 +60,7 @@ class GeneratingEndpoints:
             seed: Seed of the drawing, the same for both sides.
             system: A system message, for models whose template takes one.
         """
-        if sides not in SIDES:
+        if not isinstance(sides, str) or sides not in SIDES:
             raise UserError(f"sides has to be one of {', '.join(SIDES)}.")
         entry = entry_of(self._studio, mask)
         # A link knows no model; the embedded one is what every copy of the app has.

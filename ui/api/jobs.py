@@ -71,6 +71,8 @@ class JobEndpoints:
         """
         studio = self._studio
         studio.require_training()
+        if not isinstance(masks, list | None):
+            raise UserError("masks has to be a list of keys and link texts.")
         wanted = [entry_of(studio, key) for key in (masks or ["shipped"])]
         given = {**_plain(settings), "masks": [MaskEntry.of(e.mask, key=e.key) for e in wanted]}
         config = make_eval_config(given)

@@ -79,7 +79,8 @@ class Desk:
         """The tokens of answers, by their id: called by the browser, so nothing is trusted."""
         data = asked if isinstance(asked, dict) else {}
         own, ids = str(data.get("chat") or ""), data.get("ids")
-        if not own or not hmac.compare_digest(signed(own), str(data.get("key"))):
+        key = str(data.get("key")).encode(errors="replace")
+        if not own or not hmac.compare_digest(signed(own).encode(), key):
             return {}
         wanted = {i for i in ids if isinstance(i, int)} if isinstance(ids, list) else set()
         if own in recorded.names():
@@ -141,4 +142,4 @@ def model_facts(model: str) -> dict[str, Any]:
 
 def signed(chat: str) -> str:
     """What the page shows to read the tokens of a conversation that it was given."""
-    return hmac.new(_SECRET, chat.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_SECRET, chat.encode(errors="replace"), hashlib.sha256).hexdigest()

@@ -112,6 +112,9 @@ def test_tokens_are_given_only_with_the_key_of_their_conversation(desk: Desk, ke
         {"key": signed(second), "chat": first, "ids": [answer]},
         {"key": signed(second), "chat": second, "ids": [answer]},
         {"key": "", "chat": first, "ids": [answer]},
+        {"key": "\u00e9", "chat": first, "ids": [answer]},
+        {"key": "\ud800", "chat": first, "ids": [answer]},
+        {"key": "", "chat": "\ud800", "ids": [answer]},
         {"key": None, "chat": None, "ids": "x"},
         None,
     ):
