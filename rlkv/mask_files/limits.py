@@ -23,6 +23,9 @@ MAX_LAYERS = 10_000
 MAX_WINDOW = 10**6
 MAX_INFO = 256_000
 """Characters of a mask's notes: ten times those of a training on the largest models."""
+MAX_DEPTH = 40
+"""Lists and objects in each other there: a training has five or so, and what is much deeper
+can't be sent on as JSON by everybody."""
 Table = NDArray[np.float64]
 
 
@@ -45,6 +48,16 @@ def require_finite(scores: NDArray[Any]) -> None:
 
 
 def require_info(info: Mapping[str, Any]) -> None:
-    """Raises UserError if a mask's notes are larger than any training's can be."""
+    """Raises UserError if a mask's notes are larger or deeper than any training's can be."""
     if (size := len(json.dumps(info))) > MAX_INFO:
         raise UserError(f"The notes ('info') have {size} characters; at most {MAX_INFO} are read.")
+    if _is_deeper(info, MAX_DEPTH):
+        raise UserError(f"The notes ('info') are nested over {MAX_DEPTH} deep; export it again.")
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    """Whether more than `most` lists and objects stand in each other."""
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    parts = value.values() if isinstance(value, Mapping) else value
+    return most == 0 or any(_is_deeper(part, most - 1) for part in parts)

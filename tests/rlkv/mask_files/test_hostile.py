@@ -187,3 +187,14 @@ def test_notes_beyond_any_trainings_are_refused(tmp_path: Path) -> None:
     more = HeadMask.full(4, 8, info={"notes": ["x" * 257_000]})
     with pytest.raises(UserError, match="at most 256000 are read"):
         look(more.save_zip(tmp_path / "more.zip"))
+
+
+def test_notes_nested_without_end_are_refused(tmp_path: Path) -> None:
+    def nested(times: int) -> dict[str, Any]:
+        return {"notes": json.loads("[" * times + "]" * times)}
+
+    fits = HeadMask.full(4, 8, info=nested(39))
+    assert look(fits.save(tmp_path / "fits")).mask == fits
+    more = HeadMask.full(4, 8, info=nested(40))
+    with pytest.raises(UserError, match="nested over 40 deep"):
+        look(more.save_zip(tmp_path / "more.zip"))
