@@ -12,3 +12,9 @@ class UserError(Exception):
 def first_line(error: BaseException) -> str:
     """What another library's error says, in one line; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value that somebody gave, as a message quotes it: at most so many characters."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."

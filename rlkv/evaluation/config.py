@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rlkv.errors import UserError
+from rlkv.errors import UserError, shown
 from rlkv.evaluation.methods import METHODS
 from rlkv.mask_link import MAX_LINK
 from rlkv.masks import HeadMask
+from rlkv.training.config import LONGEST_TEXT
 
 SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TOP_SPARSITIES = (0.1, 0.2, 0.3, 0.4)
@@ -79,7 +80,7 @@ class MaskEntry(BaseModel):
 class EvalConfig(BaseModel):
     """Titles and descriptions are what people read in the form and in `--help`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=LONGEST_TEXT)
 
     model: str = Field(
         "tracer",
@@ -227,8 +228,8 @@ def make_eval_config(values: dict[str, Any]) -> EvalConfig:
         name = str(first["loc"][0])
         known = EvalConfig.model_fields.get(name)
         message = first["msg"].removeprefix("Value error, ")
-        shown = "" if name == "masks" else f", got {first['input']!r}"
-        raise UserError(f"{known.title if known else name}: {message.lower()}{shown}.") from error
+        got = "" if name == "masks" else f", got {shown(first['input'])}"
+        raise UserError(f"{known.title if known else name}: {message.lower()}{got}.") from error
     if {"learned", "inverse"} & set(config.methods) and not config.masks:
         raise UserError("Choose a learned mask to measure, or leave out Learned and Inverse.")
     return config

@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rlkv.errors import UserError
+from rlkv.errors import UserError, shown
+
+LONGEST_TEXT = 5000
+"""Characters of a setting: a path of a file has 4,096 at most."""
 
 
 class TrainConfig(BaseModel):
@@ -15,7 +18,7 @@ class TrainConfig(BaseModel):
     Titles and descriptions are what people read in the form and in `--help`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=LONGEST_TEXT)
 
     model: str = Field(
         "tracer",
@@ -286,7 +289,7 @@ def make_config(values: dict[str, Any], preset: str = "quick") -> TrainConfig:
         name = str(first["loc"][0])
         known = TrainConfig.model_fields.get(name)
         title = known.title if known else name
-        raise UserError(f"{title}: {first['msg'].lower()}, got {first['input']!r}.") from error
+        raise UserError(f"{title}: {first['msg'].lower()}, got {shown(first['input'])}.") from error
 
 
 def as_options(values: dict[str, Any]) -> list[str]:
