@@ -24,7 +24,7 @@ def ranks(scores: NDArray[Any]) -> NDArray[np.int64]:
 
 def kept_count(heads: int, sparsity: float) -> int:
     """Heads that keep a full cache at a sparsity: N - ceil(s (N - 1)), none at 1."""
-    # Rounded first: 0.6 * 255 is 153.00000000000003 in floating point.
+    # Rounded first: 0.28 * 175 is 49.00000000000001 in floating point.
     return 0 if sparsity == 1.0 else heads - math.ceil(round(sparsity * (heads - 1), 9))
 
 
