@@ -48,6 +48,8 @@ class Inputs(NamedTuple):
     mask: torch.Tensor | None = None
     starts: Sequence[int] | None = None
     """Column of each row's first real token; None without padding, or if the mask says it all."""
+    whole: bool = True
+    """No padding between a row's real tokens."""
 
 
 class NewTokens(NamedTuple):
@@ -111,9 +113,11 @@ def rlkv_attention(
 
 def _mixed(inputs: Inputs, gates: Gates, row: int, rule: ScoreRule) -> torch.Tensor:
     """`a * full + (1 - a) * streaming`, mixed before the output projection."""
-    query, key, value, mask, starts = inputs
+    query, key, value, mask, starts, whole = inputs
     if mask is not None and starts is None:
         raise UserError("Gates need plain causal attention, not a mask of one's own.")
+    if not whole:
+        raise UserError("Gates need rows without padding between their tokens.")
     full = grouped_attention(query, key, value, mask, rule)
     local = streaming_attention(query, key, value, gates.window, starts, rule)
     gate = gates.effective()[row].to(query.dtype)
@@ -122,12 +126,12 @@ def _mixed(inputs: Inputs, gates: Gates, row: int, rule: ScoreRule) -> torch.Ten
 
 def _own(inputs: Inputs, sliding_window: int | None, rule: ScoreRule) -> torch.Tensor:
     """What the layer computes by itself."""
-    query, key, value, mask, starts = inputs
+    query, key, value, mask, starts, whole = inputs
     exact = mask is not None and starts is None  # the mask says it all
     if sliding_window is None or key.shape[2] <= sliding_window or exact:
         return grouped_attention(query, key, value, mask, rule)
     window = StreamingWindow(0, sliding_window)
-    return streaming_attention(query, key, value, window, starts, rule)
+    return streaming_attention(query, key, value, window, starts, rule, None if whole else mask)
 
 
 def _aligned(
@@ -145,7 +149,7 @@ def _aligned(
         return attend(Inputs(_grouped(query, heads), key, value, mask))
     rows = Rows.of(mask)
     if length == 1 or length != key.shape[2] or not rows.whole:
-        return attend(Inputs(_grouped(query, heads), key, value, mask, rows.starts))
+        return attend(Inputs(_grouped(query, heads), key, value, mask, rows.starts, rows.whole))
     query, key, value = (rows.to_front(x) for x in (query, key, value))
     out = attend(Inputs(_grouped(query, heads), key, value))
     return rows.back(out.flatten(1, 2)).view(out.shape)

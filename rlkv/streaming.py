@@ -38,6 +38,7 @@ def streaming_attention(
     window: StreamingWindow,
     starts: Sequence[int] | None,
     rule: ScoreRule,
+    real: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Attention of the last T of K tokens under the rule; cost and memory grow with T alone.
 
@@ -46,6 +47,8 @@ def streaming_attention(
     Args:
         query: `[B, h, G, T, D]`; `key` and `value` are `[B, h, K, D]`.
         starts: column of each row's first real token; None if all rows start at column 0.
+        real: bool `[B, 1, 1, K]`, False for padding, where some stands between a row's tokens.
+            For windows without sinks: which token is the third is then not told by its column.
     """
     length, keys = query.shape[3], key.shape[2]
     size = min(max(BLOCK, window.recent), QUERY_BLOCK)
@@ -63,7 +66,8 @@ def streaming_attention(
         else:
             start = torch.tensor(starts, device=query.device)[:, None]
             sinks = window.sink if near else 0
-            mask = _padded_mask(window, start, first, last, near, sinks)
+            shown = None if real is None else real[:, 0, :, near:last]
+            mask = _padded_mask(window, start, first, last, near, sinks, shown)
             k, v = (_padded(x, start, sinks, near, last) for x in (key, value))
         outs.append(grouped_attention(query[:, :, :, begin:end], k, v, mask, rule))
     return outs[0] if len(outs) == 1 else torch.cat(outs, dim=3)
@@ -97,14 +101,26 @@ def _padded(x: torch.Tensor, start: torch.Tensor, sinks: int, near: int, last: i
 
 
 def _padded_mask(
-    window: StreamingWindow, start: torch.Tensor, first: int, last: int, near: int, sinks: int
+    window: StreamingWindow,
+    start: torch.Tensor,
+    first: int,
+    last: int,
+    near: int,
+    sinks: int,
+    shown: torch.Tensor | None,
 ) -> torch.Tensor:
-    """bool `[B, 1, queries, sinks + slice]`; a sink inside the slice is not counted twice."""
+    """bool `[B, 1, queries, sinks + slice]`; a sink inside the slice is not counted twice.
+
+    `shown` is bool `[B, 1, slice]`, which of the slice are real tokens; None if all after start.
+    """
     row = torch.arange(first, last, device=start.device)[:, None]
     column = torch.arange(near, last, device=start.device)
     begin = start[:, :, None]
+    mask = window.visible(row - begin, column - begin)
+    if shown is not None:
+        mask = mask & shown
     # A padding query sees itself: an empty row of a softmax is NaN on some kernels.
-    mask = window.visible(row - begin, column - begin) | (column == row)
+    mask = mask | (column == row)
     if sinks:
         sink = begin + torch.arange(sinks, device=start.device)
         mask = torch.cat([(sink < near).expand(-1, len(row), -1), mask], dim=2)

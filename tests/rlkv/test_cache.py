@@ -206,6 +206,21 @@ def test_stock_cache_still_works_on_the_same_model() -> None:
     torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt_oss"])
+@pytest.mark.parametrize("chunks", [[LENGTH], [30, 6, 1, 1, 2]])
+def test_own_attention_passes_over_padding_between_tokens(family: str, chunks: list[int]) -> None:
+    """As rows have it that were padded to one length at every turn."""
+    inputs = batch(3, LENGTH, [0, 5, 13])
+    attention = inputs["attention_mask"]
+    attention[0, 30:35], attention[2, 15:30] = 0, 0
+    inputs["position_ids"] = (attention.cumsum(-1) - 1).clamp(min=0)
+    model = tiny(family)
+    got = split_logits(model, DynamicCache(config=model.config), inputs, chunks)
+    want = tiny(family, "stock")(**inputs).logits
+    real = attention.bool()
+    torch.testing.assert_close(got[real], want[real], atol=1e-5, rtol=1e-5)
+
+
 def test_rows_can_be_selected_and_reordered() -> None:
     model, mask = tiny("llama"), head_mask("half")
     inputs = batch(3, LENGTH, [0, 5, 13])

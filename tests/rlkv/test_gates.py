@@ -94,6 +94,17 @@ def test_rollout_and_loss_share_one_rule(family: str) -> None:
     torch.testing.assert_close(torch.cat(parts, 1)[real], whole[real], atol=1e-5, rtol=1e-5)
 
 
+def test_padding_between_tokens_is_refused() -> None:
+    """A window could not tell which tokens are the first, and would count the padding."""
+    inputs = batch(2, 40)
+    inputs["attention_mask"][0, 10:20] = 0
+    model, gates = gated("llama", torch.rand(LAYERS, KV_HEADS))
+    with pytest.raises(UserError, match="without padding between"):
+        model(**inputs)
+    with gates.disabled():
+        model(**inputs)
+
+
 def test_every_gate_gets_a_gradient_and_the_model_none() -> None:
     model, gates = gated("qwen2", torch.full((LAYERS, KV_HEADS), 0.7))
     model(**batch(2, 40)).logits.square().mean().backward()
