@@ -18,3 +18,11 @@ def shown(value: object, most: int = 200) -> str:
     """A value that somebody gave, as a message quotes it: at most so many characters."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def in_full(error: BaseException) -> str:
+    """All that another library's error says, in one line; with its kind where that is a defect of
+    its own, such as a KeyError, whose words alone say little."""
+    words = " ".join(str(error).split())
+    odd = isinstance(error, LookupError | TypeError | AttributeError | AssertionError)
+    return f"{type(error).__name__}: {words}" if odd or not words else words

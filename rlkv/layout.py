@@ -157,6 +157,8 @@ class _Probe:
         missing = [str(i) for i, layer in enumerate(self.found) if layer is None]
         if missing:
             raise Unserved(f"layers without an ordinary KV cache: {', '.join(missing)}")
+        if not self.found:
+            raise Unserved("it has no layers")
         layout = Layout(tuple(layer for layer in self.found if layer is not None))
         if not layout.gated:
             raise Unserved("all its layers have a sliding window, so they keep a short cache as is")

@@ -14,6 +14,7 @@ from rlkv.errors import UserError, first_line
 from rlkv.headroom import Headroom, gigabytes
 from rlkv.hub import require_reachable
 from rlkv.known_models import KnownModel, known
+from rlkv.local_path import local_path
 from rlkv.models import EMBEDDED, default_device, default_dtype, max_length, read_config
 from rlkv.weights import bytes_to_fetch, count_parameters, loading_bytes, weights_in_cache
 
@@ -112,8 +113,7 @@ def place_of(ref: str) -> Place:
         return "embedded"
     if ref.startswith("random:"):
         return "random"
-    path = Path(ref).expanduser()
-    if path.exists():
+    if path := local_path(ref):
         return "folder" if path.is_dir() else "file"
     return "cache" if weights_in_cache(ref) else "hub"
 
@@ -153,9 +153,9 @@ def _read(ref: str, _changed: int) -> tuple[int, int, int, int, int]:
 
 def _changed(ref: str) -> int:
     """When a file or a folder's configuration was written: reading a GGUF file takes seconds."""
-    path = Path(ref).expanduser()
-    path = path / "config.json" if path.is_dir() else path
-    return path.stat().st_mtime_ns if path.exists() else 0
+    path = local_path(ref)
+    path = path / "config.json" if path and path.is_dir() else path
+    return path.stat().st_mtime_ns if path and path.exists() else 0
 
 
 def _way_here(ref: str, entry: KnownModel | None) -> tuple[int, str]:

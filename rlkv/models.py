@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HFValidationError, StrictDataclassError
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -26,12 +24,14 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from rlkv.attention import enable
-from rlkv.errors import UserError, first_line
+from rlkv.errors import UserError, first_line, in_full
 from rlkv.hub import require_reachable
 from rlkv.hub.cached import cached_file
 from rlkv.hub.names import split_revision
 from rlkv.layout import Layout, Unserved, examine, layout_of
+from rlkv.local_path import local_path
 from rlkv.masks import HeadMask
+from rlkv.out_of_memory import is_out_of_memory
 from rlkv.random_shapes import RANDOM_SHAPES
 from rlkv.shipped import EXAMPLES
 
@@ -155,8 +155,12 @@ def load_model(
             )
             _require_all_weights(ref, report)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **native)
-        except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
-            raise UserError(f"'{ref}' can't be loaded: {first_line(error)}") from error
+        except UserError:
+            raise
+        except Exception as error:  # damaged or packed files make foreign code raise anything
+            if is_out_of_memory(error):
+                raise
+            raise UserError(f"'{ref}' can't be loaded: {in_full(error)}") from error
     model.name_or_path = ref
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -203,7 +207,7 @@ def checked_device(name: str) -> str:
         UserError: if there is no such device here.
     """
     try:
-        torch.empty(1, device=torch.device(name))
+        torch.zeros(1, device=torch.device(name)).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"There is no device '{name}' here: choose cpu, cuda or mps. ({first_line(error)})"
@@ -240,10 +244,10 @@ def max_length(config: PreTrainedConfig) -> int:
 
 def _source(ref: str) -> tuple[str, dict[str, Any]]:
     """The first argument of `from_pretrained` and its options."""
-    path = EMBEDDED_FOLDER if ref == EMBEDDED else Path(ref).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
+    path = EMBEDDED_FOLDER if ref == EMBEDDED else local_path(ref)
+    if path and path.suffix == ".gguf" and path.is_file():
         return str(path.parent), {"gguf_file": path.name}
-    if path.is_dir():
+    if path and path.is_dir():
         return str(path), {"local_files_only": True}
     repo, revision = split_revision(ref)
     pin = {"revision": revision} if revision else {}
@@ -272,14 +276,14 @@ def _read_config(ref: str) -> PreTrainedConfig:
     source, options = _source(ref)
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-    except (StrictDataclassError, ArithmeticError) as error:
-        said = " ".join(str(error).split())  # which value it is stands in the second line
-        raise UserError(f"The config.json of '{ref}' is no model's: {said}") from error
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"There is no model '{ref}': give '{EMBEDDED}', a folder with config.json and "
             f"weights, a .gguf file or a Hub id ({first_line(error)})"
         ) from error
+    except Exception as error:  # damaged files make foreign code raise anything
+        what = "header" if "gguf_file" in options else "config.json"
+        raise UserError(f"The {what} of '{ref}' is no model's: {in_full(error)}") from error
 
 
 def _served(config: PreTrainedConfig, ref: str) -> Layout:

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 from rlkv.errors import UserError, first_line
 from rlkv.hub.cached import cached_file
 from rlkv.hub.names import split_revision
+from rlkv.local_path import local_path
 from rlkv.models import EMBEDDED
 
 SAFETENSORS_LOADING = 0.25
@@ -46,7 +47,7 @@ def loading_bytes(ref: str, weights: int) -> int:
 
 def config_on_disk(ref: str) -> bool:
     """Whether a model's configuration can be read without the network."""
-    if ref == EMBEDDED or ref.startswith("random:") or Path(ref).expanduser().exists():
+    if ref == EMBEDDED or ref.startswith("random:") or local_path(ref):
         return True
     try:
         return cached_file(ref, "config.json") is not None

@@ -11,7 +11,6 @@ import functools
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,6 +19,7 @@ from transformers import PreTrainedConfig
 
 from rlkv.errors import UserError
 from rlkv.headroom import free_bytes, gigabytes
+from rlkv.local_path import local_path
 from rlkv.models import EMBEDDED, default_dtype, device_named, dtype_named, read_config
 from rlkv.training import ranks
 from rlkv.training.config import TrainConfig
@@ -242,8 +242,8 @@ def read_shape(ref: str) -> Shape:
     Raises:
         UserError: if there is no such model or it can't be served.
     """
-    path = Path(ref).expanduser()
-    return _read_shape(ref, path.stat().st_mtime_ns if path.exists() else 0)
+    path = local_path(ref)
+    return _read_shape(ref, path.stat().st_mtime_ns if path else 0)
 
 
 @functools.lru_cache(maxsize=32)

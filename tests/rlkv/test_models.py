@@ -8,7 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from rlkv.cache import SplitHeadCache
 from rlkv.errors import UserError, first_line
+from rlkv.local_path import local_path
 from rlkv.masks import HeadMask
+from rlkv.model_facts import read_facts
 from rlkv.models import EMBEDDED_FOLDER, load_model, model_spec, read_spec
 from tests.rlkv.families import tiny
 
@@ -108,6 +110,43 @@ def test_a_configuration_with_a_wrong_value_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("config.json", "null", "config.json of .* is no model's: TypeError"),
+        ("tokenizer.json", "{}", "can't be loaded: KeyError: 'added_tokens'"),
+        ("tokenizer_config.json", "[]", "can't be loaded: AttributeError"),
+        ("generation_config.json", "[]", "can't be loaded: TypeError"),
+        ("half.gguf", "GGUF", "header of .* is no model's: .*buffer"),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path: Path, file: str, text: str, words: str) -> None:
+    folder = changed_tracer(tmp_path)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        load_model(str(tmp_path / file) if file.endswith(".gguf") else folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_packed_weights_that_need_a_package_name_it(tmp_path: Path) -> None:
+    packed = {"quant_method": "gptq", "bits": 4}
+    with pytest.raises(UserError, match=r"can't be loaded: .*optimum"):
+        load_model(changed_tracer(tmp_path, quantization_config=packed))
+
+
+def test_a_model_without_layers_is_called_that(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="it has no layers"):
+        read_spec(changed_tracer(tmp_path, num_hidden_layers=0))
+
+
+@pytest.mark.parametrize("ref", ["", " ", "x" * 5000, "~nobody-here/model", "a\0b"])
+def test_what_cannot_be_a_path_is_no_model(ref: str) -> None:
+    assert local_path(ref) is None
+    for ask in (read_spec, read_facts):
+        with pytest.raises(UserError, match="no model"):
+            ask(ref)
+
+
 def test_an_error_that_says_nothing_is_named_by_its_kind() -> None:
     assert first_line(OSError()) == "OSError"
     assert first_line(ValueError(" \nThe file\nis short")) == "The file"
@@ -141,6 +180,8 @@ def test_device_and_number_format_can_be_set() -> None:
     assert (model.device.type, model.dtype) == ("cpu", torch.bfloat16)
     with pytest.raises(UserError, match="no device 'cuda:77' here"):
         load_model("tracer", device="cuda:77")
+    with pytest.raises(UserError, match="no device 'meta' here"):
+        load_model("tracer", device="meta")
     with pytest.raises(UserError, match="choose one of float32, bfloat16, float16"):
         load_model("tracer", dtype="int4")
 
