@@ -101,7 +101,10 @@ class CompressedLayer(CountingLayer):
         return NewTokens(self, key_states, value_states), value_states
 
     def crop(self, max_length: int) -> None:
-        raise UserError("A compressed cache can't be cut back; build a new one for the new text.")
+        raise UserError(
+            "A compressed cache can't be cut back: build a new one for the new text, and generate "
+            "without an assistant model or prompt lookup."
+        )
 
 
 def require_left_padding(mask: torch.Tensor | None, length: int, what: str) -> None:

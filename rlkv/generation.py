@@ -7,6 +7,7 @@ masks side by side: `rlkv.dialogue`.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -32,6 +33,10 @@ REPETITION_WINDOW, REPETITION_DISTINCT = 400, 40
 LOOP_TOKENS, LOOP_PERIOD = 128, 32
 """Stop too when the last 128 tokens repeat themselves every 32 or fewer."""
 TAIL_TOKENS, TAIL_TIMES = 24, 3
+COLDEST = 1e-30
+"""Temperature below which logits over it leave float32; the likeliest token wins long before."""
+SEEDS = 2**63
+"""Seeds that torch's generators take, below this."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise UserError("At least one new token is needed.")
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
+        if not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
             raise UserError("Temperature must be 0 or more, and top-p in (0, 1].")
+        if abs(self.seed) >= SEEDS:
+            raise UserError(f"The seed {self.seed} is too large: choose one below {SEEDS}.")
 
 
 @dataclass(frozen=True)
@@ -184,10 +191,11 @@ def draw(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -
     """The next token of `[1, vocabulary]` logits."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
-    probabilities = (logits / sampling.temperature).softmax(-1).cpu()
+    probabilities = (logits / max(sampling.temperature, COLDEST)).softmax(-1).cpu()
     if sampling.top_p < 1:
         sorted_p, order = probabilities.sort(descending=True)
         outside = sorted_p.cumsum(-1) - sorted_p >= sampling.top_p
+        outside[..., 0] = False  # a top-p too small for float32 is 0 there
         probabilities = probabilities.scatter(-1, order, sorted_p.masked_fill(outside, 0.0))
     return torch.multinomial(probabilities, 1, generator=generator)[0]
 

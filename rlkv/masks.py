@@ -90,6 +90,8 @@ class HeadMask:
         cls, layers: int, kv_heads: int, *, sparsity: float, seed: int, **fields: Any
     ) -> HeadMask:
         """Uniformly random scores: the baseline that a learned mask has to beat."""
+        if seed < 0:
+            raise UserError(f"The seed of a random mask must be 0 or more, got {seed}.")
         scores = np.random.default_rng(seed).random((layers, kv_heads))
         return cls.from_scores(scores, sparsity=sparsity, **fields)
 
@@ -155,6 +157,8 @@ class HeadMask:
 
     def rank_correlation(self, other: HeadMask) -> float:
         """Spearman's correlation of the two rankings; ties count by (layer, head)."""
+        if self.kept.size == 1:
+            return 1.0  # one head has one ranking
         return float(np.corrcoef(self.ranks().ravel(), other.ranks().ravel())[0, 1])
 
     def kv_bytes(self, length: int, *, head_dim: int, itemsize: int, batch: int = 1) -> int:

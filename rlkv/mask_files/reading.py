@@ -41,8 +41,8 @@ def parse(source: str | Path) -> Parsed:
         return mask_link.read_link(text)
     path = Path(text)
     try:
-        if path.is_dir():
-            return read_files(_folder(path), path.name)
+        if text and path.is_dir():  # the path of no text is the current folder
+            return read_files(_folder(path), path.name or path.absolute().name or text)
         if path.is_file():
             return parse_bytes(_bytes(path), path.name)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

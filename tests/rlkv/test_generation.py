@@ -115,6 +115,11 @@ def test_bad_prompts(tracer: Tracer, prompt: str, says: str) -> None:
 def test_bad_sampling() -> None:
     with pytest.raises(UserError, match="Temperature"):
         Sampling(temperature=-1)
+    for odd in (float("nan"), float("inf")):
+        with pytest.raises(UserError, match="Temperature must be"):
+            Sampling(temperature=odd)
+    with pytest.raises(UserError, match="too large: choose one below"):
+        Sampling(seed=2**63)
     with pytest.raises(UserError, match="one new token"):
         Sampling(0)
 
@@ -122,3 +127,11 @@ def test_bad_sampling() -> None:
 def test_a_mask_of_another_model_is_refused(tracer: Tracer) -> None:
     with pytest.raises(UserError, match="2 layers x 2 KV heads"):
         next(lockstep(*tracer, PROMPT, [HeadMask.full(2, 2)], Sampling()))
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(temperature=1e-320), Sampling(temperature=1.0, top_p=1e-300)]
+)
+def test_next_to_nothing_is_the_likeliest_token(sampling: Sampling) -> None:
+    logits = torch.tensor([[1.0, 3.0, 900.0, 2.0]])
+    assert int(draw(logits, sampling, torch.Generator().manual_seed(0))) == 2

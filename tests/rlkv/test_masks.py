@@ -239,3 +239,27 @@ def test_masks_do_not_change_under_their_readers(mask: HeadMask) -> None:
 def test_rank_correlation(mask: HeadMask) -> None:
     assert mask.rank_correlation(mask) == pytest.approx(1.0)
     assert mask.rank_correlation(mask.inverse()) == pytest.approx(-1.0, abs=0.01)
+
+
+def test_one_head_has_one_ranking() -> None:
+    one = HeadMask.full(1, 1)
+    assert one.rank_correlation(one) == 1.0
+
+
+def test_a_random_mask_needs_a_seed_that_is_one() -> None:
+    with pytest.raises(UserError, match="0 or more, got -1"):
+        HeadMask.random(2, 2, sparsity=0.5, seed=-1)
+
+
+def test_the_current_folder_is_read_by_its_name_only(
+    mask: HeadMask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask.save(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert HeadMask.load(".") == mask
+    with pytest.raises(UserError, match="no mask at ''"):
+        HeadMask.load("")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UserError, match="'empty' holds no mask"):
+        HeadMask.load(".")
