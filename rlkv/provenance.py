@@ -9,20 +9,24 @@ import torch
 
 from rlkv import __version__
 from rlkv.benchmark.machine import device_name
-from rlkv.models import device_named
+from rlkv.models import checked_device, device_named
 
 PACKAGES = ("transformers", "trl", "accelerate", "numpy")
 
 
 def versions(device: str) -> dict[str, str | int]:
-    """Packages, machine and threads for a job on `device` ("auto", "cpu", "cuda", "mps")."""
+    """Packages, machine and threads for a job on `device` ("auto", "cpu", "cuda", "mps").
+
+    Raises:
+        UserError: if there is no such device here.
+    """
     return {
         "rlkv": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         **{name: _installed(name) for name in PACKAGES},
         "system": platform.platform(),
-        "device": device_name(torch.device(device_named(device))),
+        "device": device_name(torch.device(checked_device(device_named(device)))),
         "threads": torch.get_num_threads(),
     }
 

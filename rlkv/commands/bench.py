@@ -62,7 +62,7 @@ def run_bench(options: argparse.Namespace) -> Result:
 
     plan = read_plan(options.contexts, options.batch, options.sparsity, options.dtype)
     folder = make_folder(options.out) if options.out else None
-    mask = HeadMask.load(options.mask) if options.mask else None
+    mask = None if options.mask is None else HeadMask.load(options.mask)
     say = say_for(options)
     result: Result = {"command": command_line(options)}
     rows: list[Row] = []

@@ -42,7 +42,7 @@ def chat(options: argparse.Namespace) -> Result:
     from rlkv.headroom import Headroom
     from rlkv.models import load_model
 
-    if options.sparsity is not None and not options.mask:
+    if options.sparsity is not None and options.mask is None:
         raise UserError("--sparsity has nothing to cut: name a mask with --mask.")
     mask = mask_option(options)
     sampling = Sampling(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from rlkv.errors import UserError
 
 Result = dict[str, Any]
 
@@ -29,6 +33,29 @@ def say_for(options: argparse.Namespace) -> Callable[[str], None]:
     return lambda text: print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
 
 
+def path(text: str) -> Path:
+    """A path to write to. That of no text would be the current folder, with all that is in it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("name a file or a folder")
+    return Path(text)
+
+
+def require_folder(folder: Path) -> None:
+    """Asked before hours of work are spent on what goes there; nothing is made yet.
+
+    Raises:
+        UserError: if it can't be a folder, or nothing can be written into it.
+    """
+    try:
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    except OSError as error:  # longer than a name can be
+        raise UserError(f"'{folder}' can't be a folder: {error.strerror}.") from error
+    if not there.is_dir():
+        raise UserError(f"'{folder}' can't be a folder: '{there}' is a file. Name another.")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"'{folder}' can't be written to: '{there}' is read-only. Name another.")
+
+
 def model_options(parser: argparse.ArgumentParser) -> None:
     """`--model`, `--device` and `--dtype`."""
     parser.add_argument("--model", default="tracer", help="see `train`")
@@ -42,7 +69,7 @@ def mask_option(options: argparse.Namespace) -> Any:
     """The mask of `--mask` at the cut of `--sparsity`, or None."""
     from rlkv.masks import HeadMask
 
-    if not options.mask:
+    if options.mask is None:
         return None
     mask = HeadMask.load(options.mask)
     return mask if options.sparsity is None else mask.at_sparsity(options.sparsity)

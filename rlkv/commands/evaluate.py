@@ -66,7 +66,7 @@ def evaluate(options: argparse.Namespace) -> Result:
 
 
 def _require_something_to_cut(options: argparse.Namespace) -> None:
-    if options.mask or options.random is not None:
+    if options.mask is not None or options.random is not None:
         return
     given = {"--sparsity": options.sparsity is not None, "--inverse": options.inverse}
     if names := [name for name, is_given in given.items() if is_given]:

@@ -7,7 +7,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlkv.commands.common import Result, add, mask_option, model_options, say_for
+from rlkv.commands.common import (
+    Result,
+    add,
+    mask_option,
+    model_options,
+    path,
+    require_folder,
+    say_for,
+)
 from rlkv.errors import UserError
 from rlkv.files import write_whole
 
@@ -39,17 +47,17 @@ def add_parser(commands: Any) -> None:
         "--sort", choices=[*COLUMNS, "layer"], default="far", help="order (default: far)"
     )
     parser.add_argument("--top", type=int, default=20, help="heads to print, 0 all (default: 20)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all heads to this file")
+    parser.add_argument("--csv", type=path, metavar="FILE", help="write all heads to this file")
     parser.add_argument(
         "--record",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write all that was measured as JSON; as heads.json beside a shipped mask, the app "
         "shows it",
     )
     parser.add_argument(
         "--mask-out",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="write a mask that keeps the best by --sort",
     )
@@ -101,10 +109,14 @@ def _check(options: argparse.Namespace) -> None:
     """Mistakes that can be named before anything is loaded."""
     if options.n < 1:
         raise UserError("--n must be at least 1.")
-    if options.sort == "gate" and not options.mask:
+    if options.sort == "gate" and options.mask is None:
         raise UserError("Heads can be sorted by gate only with a mask: add --mask.")
     if options.mask_out is not None and options.sort in ("gate", "layer"):
         raise UserError("A mask is written of what was measured: choose another --sort, say far.")
+    if options.mask_out is not None:
+        require_folder(options.mask_out)
+    for file in filter(None, (options.csv, options.record)):
+        require_folder(file.parent)
 
 
 def _measured(options: argparse.Namespace, mask: HeadMask | None) -> tuple[HeadTable, Result]:

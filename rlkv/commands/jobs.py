@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-from rlkv.commands.common import Result, add, say_for
+from rlkv.commands.common import Result, add, path, say_for
+from rlkv.errors import UserError
+
+MOST = 2**31
+"""More jobs than there can be."""
 
 
 def add_parser(commands: Any) -> None:
@@ -22,14 +25,16 @@ def add_parser(commands: Any) -> None:
     delete = add(verbs, "delete", jobs_delete, "forget an ended job; its masks stay")
     for one in (show, metrics, stop, resume, delete):
         one.add_argument("job", help="its id")
-    metrics.add_argument("--out", type=Path, required=True, help="a path ending in .csv or .npz")
+    metrics.add_argument("--out", type=path, required=True, help="a path ending in .csv or .npz")
 
 
 def jobs_list(options: argparse.Namespace) -> Result:
     """One line a job, newest first."""
     from rlkv.job_control import listed
 
-    jobs = listed(options.limit)
+    if options.limit < 1:
+        raise UserError("--limit must be at least 1.")
+    jobs = listed(min(options.limit, MOST))
     say = say_for(options)
     for job in jobs:
         say(f"{job['id']}  {job['state']:<11} {job['step']:>5}/{job['steps']:<5} {job['title']}")

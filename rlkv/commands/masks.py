@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from rlkv.commands.common import Result, add, mask_option, say_for
+from rlkv.commands.common import Result, add, mask_option, path, say_for
 
 
 def add_parser(commands: Any) -> None:
@@ -18,7 +17,7 @@ def add_parser(commands: Any) -> None:
     for one in (show, convert):
         one.add_argument("mask", help="folder, .zip, .tsv, link text or Hub repo")
         one.add_argument("--sparsity", type=float, help="cut; default: the mask's own")
-    convert.add_argument("out", type=Path, help="a folder, or a path ending in .zip or .tsv")
+    convert.add_argument("out", type=path, help="a folder, or a path ending in .zip or .tsv")
     diff.add_argument("first", help="a mask")
     diff.add_argument("second", help="another mask of the same shape")
 
@@ -53,11 +52,12 @@ def mask_convert(options: argparse.Namespace) -> Result:
     from rlkv.mask_files import PAPER_TSV, TSV, contents, write_adapter_weights, write_file
 
     mask = mask_option(options)
-    if options.out.suffix == ".zip":
+    ending = options.out.suffix.lower()
+    if ending == ".zip":
         mask.save_zip(options.out)
     elif options.out.name == PAPER_TSV:
         write_file(write_adapter_weights(mask), options.out)
-    elif options.out.suffix == ".tsv":
+    elif ending == ".tsv":
         write_file(contents(mask)[TSV], options.out)
     else:
         mask.save(options.out)

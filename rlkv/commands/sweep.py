@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any, Literal, get_origin
 
-from rlkv.commands.common import Result, add, literally, say_for
+from rlkv.commands.common import Result, add, literally, path, require_folder, say_for
 from rlkv.errors import UserError
 
 
@@ -22,7 +21,7 @@ def add_parser(commands: Any) -> None:
         default=[],
         help="learned mask: folder, .zip, .tsv or Hub repo; may be repeated",
     )
-    parser.add_argument("--out", type=Path, help="folder for points, answers and curves")
+    parser.add_argument("--out", type=path, help="folder for points, answers and curves")
     parser.add_argument("--resume", metavar="ID", help="go on with this stopped job")
     for name, field in EvalConfig.model_fields.items():
         if name == "masks":
@@ -52,7 +51,9 @@ def sweep(options: argparse.Namespace) -> Result:
     from rlkv.worker import evaluate_here, resume_here
 
     say = say_for(options)
-    if options.resume:
+    if options.out is not None:
+        require_folder(options.out)
+    if options.resume is not None:
         done = resume_here(options.resume, say)
     else:
         given = {

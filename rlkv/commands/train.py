@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, get_origin
 
-from rlkv.commands.common import Result, add, literally, say_for
+from rlkv.commands.common import Result, add, literally, path, require_folder, say_for
 from rlkv.errors import UserError
 
 
@@ -16,7 +15,7 @@ def add_parser(commands: Any) -> None:
     from rlkv.training.config import PRESETS, TrainConfig
 
     parser = add(commands, "train", train, "learn the gates of a model and write the mask")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the mask to")
+    parser.add_argument("--out", type=path, required=True, help="folder to write the mask to")
     parser.add_argument(
         "--from-job", metavar="ID", help="begin with the settings of this job; options change them"
     )
@@ -41,20 +40,15 @@ def train(options: argparse.Namespace) -> Result:
     from rlkv.gate_history import FILE
     from rlkv.job_control import export
     from rlkv.training import ranks
-    from rlkv.training.config import TrainConfig, make_config
+    from rlkv.training.config import make_config
     from rlkv.training.launching import spread_out
     from rlkv.training.memory import refuse_what_cannot_fit
     from rlkv.worker import run_here
 
-    given = {
-        name: getattr(options, name)
-        for name in TrainConfig.model_fields
-        if getattr(options, name) is not None
-    }
     say = say_for(options)
-    if options.from_job:
-        given = {**_settings_of(options.from_job, say), **given}
+    given = _given(options, say)
     config = make_config(given, options.preset)
+    require_folder(options.out)
     refuse_what_cannot_fit(config)
     spread_out(config, ["rlkv", *_arguments(options, given)])
     if not ranks.is_main():
@@ -78,6 +72,20 @@ def train(options: argparse.Namespace) -> Result:
         "steps": mask.info["steps_done"],
         **mask.info.get("metrics", {}),
     }
+
+
+def _given(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """The settings that were typed, over those of the job to begin with."""
+    from rlkv.training.config import TrainConfig
+
+    typed = {
+        name: getattr(options, name)
+        for name in TrainConfig.model_fields
+        if getattr(options, name) is not None
+    }
+    if options.from_job is None:
+        return typed
+    return {**_settings_of(options.from_job, say), **typed}
 
 
 def _settings_of(job_id: str, say: Callable[[str], None]) -> dict[str, Any]:

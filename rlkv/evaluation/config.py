@@ -109,7 +109,9 @@ class EvalConfig(BaseModel):
     problems: int = Field(
         200, title="Problems", description="Unseen problems a point", ge=1, le=100_000
     )
-    seed: int = Field(1, title="Seed", description="Seed of problems and sampling", ge=0)
+    seed: int = Field(
+        1, title="Seed", description="Seed of problems and sampling", ge=0, le=2**32 - 1
+    )
     samples: int = Field(
         1,
         title="Samples per problem",

@@ -34,7 +34,9 @@ class TrainConfig(BaseModel):
         ge=0,
         le=10,
     )
-    seed: int = Field(0, title="Seed", description="Seed of problems and sampling", ge=0)
+    seed: int = Field(
+        0, title="Seed", description="Seed of problems and sampling", ge=0, le=2**32 - 1
+    )
     learning_rate: float = Field(
         0.03, title="Learning rate", description="Largest move of a gate in one step", gt=0, le=1
     )

@@ -82,8 +82,9 @@ def _train(job: Job, folder: Path, observer: JobObserver, samples: Path) -> Head
     from rlkv.training.out_of_memory import train_as_planned
 
     config = to_go_on_with(job.params)
-    observer.jobs.describe(job.id, versions(config.device))
-    if config.where == "hf-job":
+    far = config.where == "hf-job"  # its device is not to be looked for here
+    observer.jobs.describe(job.id, versions("auto" if far else config.device))
+    if far:
         from rlkv.remote.following import train_on_hub
 
         return train_on_hub(config, folder, observer)

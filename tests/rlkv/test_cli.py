@@ -92,10 +92,19 @@ def test_mask_show_convert_and_diff(
     shown = run(capsys, "mask", "show", mask_folder)
     assert (shown["layers"], shown["kv_heads"], shown["kept"]) == (4, 8, 16)
     assert (HeadMask.load(shown["link"]).kept == HeadMask.load(mask_folder).kept).all()
-    for name in ("a.zip", "b.tsv", "c", "new/a.zip", "newer/b.tsv", "newest/adapter_weights.tsv"):
+    for name in (
+        "a.zip",
+        "b.tsv",
+        "c",
+        "new/a.zip",
+        "newer/b.tsv",
+        "newest/adapter_weights.tsv",
+        "d.ZIP",
+    ):
         out = str(tmp_path / name)
         run(capsys, "mask", "convert", mask_folder, out, "--sparsity", "0.25")
         assert HeadMask.load(out).shape == (4, 8)
+    assert (tmp_path / "d.ZIP").is_file()
     for name in ("a.zip/d.tsv", "a.zip/adapter_weights.tsv", "a.zip/d.zip", "a.zip/d"):
         assert main(["mask", "convert", mask_folder, str(tmp_path / name)]) == 2
         assert f"Can't write the mask to '{tmp_path / name}': " in capsys.readouterr().err
@@ -132,6 +141,18 @@ def test_doctor_fails_on_a_data_folder_that_is_none(
         (["chat", "--capture", "a=3; ?a"], "--capture needs a CUDA device"),
         (["chat", "--dtype", "int4", "a=3; ?a"], "choose one of float32"),
         (["chat", "--device", "tpu", "a=3; ?a"], "no device 'tpu'"),
+        (["chat", "--mask", "", "a=3; ?a"], "no mask at ''"),
+        (["chat", "--temperature", "nan", "a=3; ?a"], "Temperature must be"),
+        (["chat", "--seed", "9" * 30, "a=3; ?a"], "too large"),
+        (["eval", "--random", "-1", "--n", "1"], "0 or more, got -1"),
+        (["jobs", "list", "--limit", "0"], "--limit must be"),
+        (["train", "--out", "x", "--seed", "9" * 30], "less than or equal to 4294967295"),
+        (["train", "--out", __file__, "--steps", "1"], f"'{__file__}' is a file"),
+        (["train", "--out", f"{__file__}/x", "--steps", "1"], f"'{__file__}' is a file"),
+        (["sweep", "--out", __file__], f"'{__file__}' is a file"),
+        (["sweep", "--out", "x" * 5000], "can't be a folder: File name too long"),
+        (["heads", "--mask-out", __file__, "--n", "1"], f"'{__file__}' is a file"),
+        (["heads", "--csv", f"{__file__}/x", "--n", "1"], f"'{__file__}' is a file"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(
@@ -140,6 +161,26 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     assert main(arguments) == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error:")]
     assert says in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--out", ""],
+        ["sweep", "--out", ""],
+        ["mask", "convert", "m.zip", ""],
+        ["heads", "--csv", ""],
+        ["jobs", "metrics", "id", "--out", " "],
+    ],
+)
+def test_no_text_is_no_path_to_write_to(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be the current folder, and a mask's README.md would replace the one there."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "name a file or a folder" in capsys.readouterr().err
 
 
 def test_a_sparsity_outside_the_range(capsys: pytest.CaptureFixture[str], mask_folder: str) -> None:
