@@ -147,6 +147,7 @@ def test_doctor_fails_on_a_data_folder_that_is_none(
         (["eval", "--random", "-1", "--n", "1"], "0 or more, got -1"),
         (["jobs", "list", "--limit", "0"], "--limit must be"),
         (["train", "--out", "x", "--seed", "9" * 30], "less than or equal to 4294967295"),
+        (["train", "--out", "x", "--steps", "1", "--device", "tpu"], "no device 'tpu' here"),
         (["train", "--out", __file__, "--steps", "1"], f"'{__file__}' is a file"),
         (["train", "--out", f"{__file__}/x", "--steps", "1"], f"'{__file__}' is a file"),
         (["sweep", "--out", __file__], f"'{__file__}' is a file"),
