@@ -60,17 +60,23 @@ TERMS: dict[str, tuple[str, str]] = {
         "A number from 0 to 1, learned for each KV head. At 1 the head reads the whole past, at "
         "0 only sinks and recent tokens; in between it reads a mix of both.",
     ),
+    "score": (
+        "Score",
+        "The number that decides how long a head stays as more heads are compressed. It is the "
+        "gate itself, or, where heads were compressed one by one after the training, how late "
+        "this one went; so a head with a low gate can have a high score.",
+    ),
     "rank": (
         "Rank",
-        "A head's place when all heads are sorted by their gates. Rank 1 is needed most.",
+        "A head's place when all heads are sorted by their scores. Rank 1 is needed most.",
     ),
     "threshold": (
         "Threshold",
-        "The gate at which the cut falls: heads above it keep a full cache.",
+        "The score at which the cut falls: heads above it keep a full cache.",
     ),
     "mask": (
         "Mask",
-        "The choice of which KV heads keep a full cache, with the gates behind it.",
+        "The choice of which KV heads keep a full cache, with the scores behind it.",
     ),
     "hard mask": (
         "Hard mask",

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from rlkv.masks import HeadMask
 from ui.glossary import TERMS, glossary_list, term
 
 
@@ -63,3 +64,13 @@ def test_the_list_is_whole_and_by_name() -> None:
     names.found = []
     names.feed(glossary_list())
     assert names.found == sorted(name for name, _ in TERMS.values())
+
+
+def test_ranks_are_those_of_the_scores() -> None:
+    """Elimination can rank a head otherwise than its gate would."""
+    mask = HeadMask.from_pretrained("tracer")
+    gates, scores = mask.gates.ravel(), mask.scores.ravel()
+    assert (gates.argsort() != scores.argsort()).any()
+    for key in ("rank", "threshold", "mask"):
+        assert "score" in TERMS[key][1]
+        assert "gate" not in TERMS[key][1]
