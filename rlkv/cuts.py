@@ -22,6 +22,14 @@ def ranks(scores: NDArray[Any]) -> NDArray[np.int64]:
     return ranked.reshape(scores.shape)
 
 
+def require_sparsity(sparsity: float) -> None:
+    """Raises UserError if `sparsity` is not in [0, 1]."""
+    if not 0.0 <= sparsity <= 1.0:
+        raise UserError(
+            f"Sparsity is the share of heads to compress, from 0 to 1; got {sparsity:g}."
+        )
+
+
 def kept_count(heads: int, sparsity: float) -> int:
     """Heads that keep a full cache at a sparsity: N - ceil(s (N - 1)), none at 1."""
     # Rounded first: 0.28 * 175 is 49.00000000000001 in floating point.

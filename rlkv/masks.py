@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkv import mask_files
-from rlkv.cuts import affordable, kept_count, ranks
+from rlkv.cuts import affordable, kept_count, ranks, require_sparsity
 from rlkv.errors import UserError
 from rlkv.mask_link import to_link
 from rlkv.mask_metrics import METRICS
@@ -186,10 +186,7 @@ class HeadMask:
         Raises:
             UserError: if `sparsity` is not in [0, 1].
         """
-        if not 0.0 <= sparsity <= 1.0:
-            raise UserError(
-                f"Sparsity is the share of heads to compress, from 0 to 1; got {sparsity:g}."
-            )
+        require_sparsity(sparsity)
         return self.keep_best(kept_count(self.kept.size, sparsity))
 
     def with_budget(

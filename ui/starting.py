@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from html import escape
 
 from rlkv.errors import UserError
-from rlkv.tasks import reads_a_file
+from rlkv.tasks import reads_a_file, require_known
 from storage.jobs import Jobs
 from ui import space, visitor
 from ui.models.allowed import require_allowed
@@ -34,10 +34,12 @@ def starting(studio: Studio, model: str, task: str, **elsewhere: str) -> Iterato
         elsewhere: by name, settings that send something from this machine to another.
 
     Raises:
-        UserError: where that is not allowed, or the visitor has started as many as they may.
+        UserError: where that is not allowed, there is no such task, or the visitor has started as
+            many as they may.
     """
     studio.require_training()
     require_allowed(studio, model)
+    require_known(task)
     if not studio.settings.shared:
         yield studio.jobs
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rlkv.commands.common import Result, add, mask_option, model_options, say_for
+from rlkv.commands.common import Result, add, loaded, mask_option, model_options, say_for
 from rlkv.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ def chat(options: argparse.Namespace) -> Result:
     """Both answers in lockstep, with the KV bytes that each really holds; turn after turn."""
     from rlkv.dialogue import Keeper, Message, Sampling, SideSpec, converse
     from rlkv.headroom import Headroom
-    from rlkv.models import load_model
 
     if options.sparsity is not None and options.mask is None:
         raise UserError("--sparsity has nothing to cut: name a mask with --mask.")
@@ -48,7 +47,7 @@ def chat(options: argparse.Namespace) -> Result:
     sampling = Sampling(
         options.max_new_tokens, options.temperature, options.top_p, seed=options.seed
     )
-    model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
+    model, tokenizer = loaded(options)
     if options.capture and model.device.type != "cuda":
         raise UserError("--capture needs a CUDA device; this model is on the " + str(model.device))
     system = (Message("system", options.system),) if options.system else ()

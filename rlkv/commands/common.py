@@ -65,6 +65,20 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def loaded(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Model and tokenizer of `model_options`.
+
+    Raises:
+        UserError: as `load_model`; and before any weight is read, if the model does not fit.
+    """
+    from rlkv.model_facts import read_facts, require_loadable
+    from rlkv.models import load_model
+
+    if options.device == options.dtype == "auto":  # what the facts are of
+        require_loadable(read_facts(options.model))
+    return load_model(options.model, device=options.device, dtype=options.dtype)
+
+
 def mask_option(options: argparse.Namespace) -> Any:
     """The mask of `--mask` at the cut of `--sparsity`, or None."""
     from rlkv.masks import HeadMask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from rlkv.commands.common import Result, add, mask_option, model_options, say_for
+from rlkv.commands.common import Result, add, loaded, mask_option, model_options, say_for
 from rlkv.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def evaluate(options: argparse.Namespace) -> Result:
     """Greedy accuracy on unseen problems, full cache and mask on the same ones."""
     from rlkv.evaluation.accuracy import accuracy
     from rlkv.masks import HeadMask
-    from rlkv.models import load_model, model_spec
+    from rlkv.models import model_spec
     from rlkv.tasks import get_task
 
     if options.n < 1:
@@ -37,7 +37,7 @@ def evaluate(options: argparse.Namespace) -> Result:
     _require_something_to_cut(options)
     task = get_task(options.task)
     given = mask_option(options)
-    model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
+    model, tokenizer = loaded(options)
     shape = model_spec(model).layers, model_spec(model).kv_heads
     mask = _chosen(options, given, shape)
     if mask is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rlkv.commands.common import (
     Result,
     add,
+    loaded,
     mask_option,
     model_options,
     path,
@@ -107,8 +108,16 @@ def write_record(table: HeadTable, path: Path) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Mistakes that can be named before anything is loaded."""
+    from rlkv.cuts import require_sparsity
+
     if options.n < 1:
         raise UserError("--n must be at least 1.")
+    if options.top < 0:
+        raise UserError("--top must be 0 (all heads) or more.")
+    if options.sparsity is not None and options.mask is None and options.mask_out is None:
+        raise UserError("--sparsity has nothing to cut: add --mask or --mask-out.")
+    if options.sparsity is not None:
+        require_sparsity(options.sparsity)
     if options.sort == "gate" and options.mask is None:
         raise UserError("Heads can be sorted by gate only with a mask: add --mask.")
     if options.mask_out is not None and options.sort in ("gate", "layer"):
@@ -123,7 +132,7 @@ def _measured(options: argparse.Namespace, mask: HeadMask | None) -> tuple[HeadT
     """The table, and what a mask made of it has to know of the model."""
     from rlkv.explore.table import head_table
     from rlkv.masks import DEFAULT_RECENT, DEFAULT_SINK
-    from rlkv.models import load_model, model_spec, read_spec
+    from rlkv.models import model_spec, read_spec
     from rlkv.streaming import StreamingWindow
 
     window = StreamingWindow(DEFAULT_SINK, DEFAULT_RECENT)
@@ -132,7 +141,7 @@ def _measured(options: argparse.Namespace, mask: HeadMask | None) -> tuple[HeadT
         mask.require_shape(spec.layers, spec.kv_heads, options.model)
         window = StreamingWindow(mask.sink, mask.recent)
     task = options.task or _task_of(mask) or "tracing"
-    model, tokenizer = load_model(options.model, device=options.device, dtype=options.dtype)
+    model, tokenizer = loaded(options)
     say = say_for(options)
     table = head_table(
         model, tokenizer, task, window, options.n, options.seed, say=lambda text: say(f"{text} ...")

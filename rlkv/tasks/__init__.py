@@ -63,14 +63,24 @@ def get_task(name: str) -> Task:
         from rlkv.tasks.jsonl import JsonLines
 
         return JsonLines(Path(rest).expanduser())
-    if name not in TASKS:
+    require_known(name)
+    return _build(name)
+
+
+def require_known(name: str) -> None:
+    """Looks at the name alone: not into a `jsonl:` file, nor for a data set of reasoning-gym.
+
+    Raises:
+        UserError: if there is no task called so; names those there are.
+    """
+    kind, _, rest = name.partition(":")
+    if name not in TASKS and not (kind in ("gym", "jsonl") and rest):
         close = difflib.get_close_matches(name, TASKS, n=2)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise UserError(
             f"There is no task '{name}'.{hint} Choose one of: {', '.join(TASKS)}, gym:NAME for "
             "another data set of reasoning-gym, or jsonl:PATH for a file of your own."
         )
-    return _build(name)
 
 
 def reads_a_file(name: str) -> bool:

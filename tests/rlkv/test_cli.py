@@ -13,6 +13,7 @@ from rlkv.cli import main, parser
 from rlkv.commands.describing import leaves
 from rlkv.evaluation.answers import read_answers
 from rlkv.masks import HeadMask
+from rlkv.shipped import EXAMPLES
 from rlkv.training.config import TrainConfig
 from rlkv.worker import create_evaluation
 from storage.database import open_database
@@ -154,6 +155,9 @@ def test_doctor_fails_on_a_data_folder_that_is_none(
         (["sweep", "--out", "x" * 5000], "can't be a folder: File name too long"),
         (["heads", "--mask-out", __file__, "--n", "1"], f"'{__file__}' is a file"),
         (["heads", "--csv", f"{__file__}/x", "--n", "1"], f"'{__file__}' is a file"),
+        (["heads", "--top", "-3"], "--top must be 0 (all heads) or more"),
+        (["heads", "--sparsity", "0.5"], "--sparsity has nothing to cut"),
+        (["heads", "--sparsity", "9", "--mask-out", "x"], "from 0 to 1"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(
@@ -162,6 +166,16 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     assert main(arguments) == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error:")]
     assert says in line
+
+
+@pytest.mark.parametrize("arguments", [["chat", "?a"], ["eval", "--n", "2"], ["heads"]])
+def test_a_model_larger_than_memory_is_refused_before_it_is_read(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = json.loads((EXAMPLES / "models" / "tracer" / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 10**12}))
+    assert main([*arguments, "--model", str(tmp_path)]) == 2
+    assert "does not fit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

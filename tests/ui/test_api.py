@@ -206,6 +206,8 @@ def test_a_public_copy_gives_scripts_no_more_rights_than_visitors(
         ("start_training", ({"nonsense": 1},), "nonsense"),
         ("start_training", ({"task": "x" * 10**6},), "Task: string should have at most 5000"),
         ("start_evaluation", ({"task": "x" * 10**6},), "Task: string should have at most 5000"),
+        ("start_training", ({"task": "/etc/passwd"},), "There is no task '/etc/passwd'"),
+        ("start_evaluation", ({"task": "tracking"},), "Did you mean tracing"),
         ("start_training", ("steps",), "settings has to be an object"),
         ("start_training", ({}, "slow"), "no preset 'slow'"),
         ("start_evaluation", ({"methods": ["magic"]},), "Methods"),
