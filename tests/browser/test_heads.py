@@ -474,3 +474,24 @@ def test_the_numbers_of_the_map_are_exported(heads: Page, mask: HeadMask, tmp_pa
     assert lines[1] == "0,0,1,1"
     assert lines[-1] == "3,7,32,0"
     assert len(lines) == 33
+
+
+def test_an_exported_map_has_its_scale_and_says_what_the_outline_means(
+    heads: Page, tmp_path: Path
+) -> None:
+    texts = {}
+    for name, scale in (
+        ("Gate", {"0  a few tokens suffice", "1  needs the whole past"}),
+        ("Kept", set()),
+    ):
+        view(heads, name)
+        expect(heads.locator("#map .hm-svg")).to_have_attribute("data-view", name.lower())
+        heads.locator("#map").get_by_role("button", name="Export").click()
+        with heads.expect_download() as download:
+            heads.get_by_role("menuitem", name="Drawing (SVG)").click()
+        download.value.save_as(tmp_path / "map.svg")
+        drawing = (tmp_path / "map.svg").read_text()
+        texts[name] = set(re.findall(r"<text[^>]*>([^<]*)</text>", drawing))
+        assert scale | {"kept", "compressed"} <= texts[name]
+        assert "class=" not in drawing
+    assert "1  needs the whole past" not in texts["Kept"]

@@ -36,30 +36,38 @@
     return target;
   }
 
+  // The same of an element with all that is in it.
+  function styledTree(root) {
+    const copy = root.cloneNode(true), to = [copy, ...copy.querySelectorAll("*")];
+    [root, ...root.querySelectorAll("*")].forEach((element, i) => {
+      const target = styled(element, to[i]), words = target.getAttribute("data-title");
+      if (words) { target.removeAttribute("data-title"); target.prepend(node("title", {}, words)); }
+    });
+    return copy;
+  }
+
   // A legend that stands beside a picture on the page, as lines of marks with their words.
   function drawKeys(keys, width, style) {
     const group = node("g"), line = 22;
     let x = 0, row = 0;
-    for (const { mark, text: words, width: room } of keys) {
+    for (const { mark, size = 18, text: words, width: room } of keys) {
       if (x && x + room > width) { x = 0; row++; }
-      const key = node("g", { transform: `translate(${x + 9} ${row * line + line / 2})` });
-      const sign = styled(mark);
-      for (const at of ["cx", "cy"]) if (sign.hasAttribute(at)) sign.setAttribute(at, 0); // a dot of the picture
-      key.append(sign, node("text", { x: 14, y: 4.5, style }, words));
+      const half = mark ? size / 2 : 0, key = node("g", { transform: `translate(${x + half} ${row * line + line / 2})` });
+      if (mark) {
+        const sign = styledTree(mark);
+        for (const at of ["cx", "cy"]) if (sign.hasAttribute(at)) sign.setAttribute(at, 0); // a dot of the picture
+        key.append(sign);
+      }
+      key.append(node("text", { x: mark ? half + 5 : 0, y: 4.5, style }, words));
       group.append(key);
-      x += 1.08 * room + 8; // fonts elsewhere can be wider
+      x += Math.round(1.08 * room) + 8; // fonts elsewhere can be wider
     }
     return { group, height: keys.length ? (row + 1) * line + 4 : 0 };
   }
 
   // A copy of `picture` that looks the same anywhere, its title and legend above it.
   function standalone(picture, title, paper, keys) {
-    const copy = picture.cloneNode(true);
-    const from = [picture, ...picture.querySelectorAll("*")], to = [copy, ...copy.querySelectorAll("*")];
-    from.forEach((element, i) => {
-      const target = styled(element, to[i]), words = target.getAttribute("data-title");
-      if (words) { target.removeAttribute("data-title"); target.prepend(node("title", {}, words)); }
-    });
+    const copy = styledTree(picture);
     const rect = picture.getBoundingClientRect(), view = picture.viewBox?.baseVal, font = getComputedStyle(picture).fontFamily;
     const ink = plain(getComputedStyle(picture.parentElement || picture).color);
     const width = view?.width || rect.width, height = view?.height || rect.height, top = title ? HEAD : 0, pad = 12;
@@ -133,7 +141,8 @@ svg{max-width:100%;height:auto}table{border-collapse:collapse;margin-top:24px;fo
 
   // attach(container, {name, title?, svg?, rows?, html?, keys?}): adds the button and its menu. Each
   // option is a value or a function that is asked at the moment of the export. `keys` are the legend of
-  // a picture that has none in it: {mark, text, width}, the mark a path around 0 or a dot of the picture.
+  // a picture that has none in it: {mark?, size?, text, width}, the mark what is drawn around 0, `size` wide,
+  // or a dot of the picture.
   function attach(container, options) {
     const root = el("div", "export"), button = el("button", "", "Export"), menu = el("div", "menu");
     button.type = "button";

@@ -198,6 +198,30 @@
     if (about.note) map.legend.append(el("p", "hm-note", about.note));
   }
 
+  // The same legend for an exported picture, its marks drawn where the page's colours reach them.
+  function keys(map) {
+    const { legend: about, scale } = map.value, found = [];
+    const square = (width, x, attributes) => svg("rect", { x, y: -width / 2, width, height: width, ...attributes });
+    const add = (mark, size, shown, text = shown.textContent) =>
+      found.push({ mark: mark && map.marks.appendChild(mark), size, text, width: shown.offsetWidth + (mark ? size + 5 : 0) });
+    const [low, bar, high] = map.legend.children, named = map.legend.querySelectorAll(".hm-key");
+    map.marks.replaceChildren();
+    if (about?.low !== undefined && scale !== "kept") {
+      const steps = Array.from({ length: 12 }, (_, i) => look(scale, scale === "diverging" ? i / 5.5 - 1 : i / 11, null));
+      const strip = svg("g");
+      strip.append(...steps.map(({ role, opacity }, i) => square(7, 7 * i - 42, { class: `hm-fill ${role}`, "fill-opacity": opacity })));
+      add(null, 0, low);
+      add(strip, bar.offsetWidth, high);
+    }
+    named.forEach((shown, i) => {
+      const { role, opacity } = scale === "kept" ? look(scale, 1 - i, 1 - i) : { role: "ink", opacity: i ? 0.28 : 0 };
+      const mark = svg("g");
+      mark.append(square(12, -6, { class: i ? "hm-well" : "hm-well kept", rx: 3 }), square(12, -6, { class: `hm-fill ${role}`, "fill-opacity": opacity, rx: 3 }));
+      add(mark, 18, shown);
+    });
+    return found;
+  }
+
   // --- one map -------------------------------------------------------------------------------
   let count = 0;
 
@@ -212,7 +236,8 @@
     map.time.hidden = true;
     map.legend = el("div", "legend");
     const foot = el("div", "hm-foot");
-    foot.append(map.legend);
+    map.marks = svg("svg", { class: "hm-marks", "aria-hidden": "true" });
+    foot.append(map.legend, map.marks);
     root.replaceChildren(map.svg, map.tip, map.time, foot);
     root.rlkvEmit = emit; // for scripts and tests
     map.paint = () => paint(map);
@@ -221,7 +246,7 @@
     window.rlkvHeadMapTime(map);
     window.rlkvHeadMapInput(map);
     new ResizeObserver(() => { if (map.value) { layOut(map); paint(map); } }).observe(root);
-    window.rlkvExport?.attach(foot, { get name() { return map.value?.file || "heads"; }, title: () => map.value?.name, svg: () => map.svg, rows: () => rows(map) });
+    window.rlkvExport?.attach(foot, { get name() { return map.value?.file || "heads"; }, title: () => map.value?.name, svg: () => map.svg, rows: () => rows(map), keys: () => keys(map) });
     return (value) => show(map, value);
   }
 
