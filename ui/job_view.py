@@ -53,7 +53,7 @@ def live(studio: Studio, job: Job) -> list[Any]:
     can_resume = job.state in ("cancelled", "failed")
     return [
         _top(studio, job, series),
-        _gates_picture(table, job.model),
+        _gates_picture(table, "" if job.is_terminal else job.model),
         training_curves(series, job.total_steps),
         _log(studio, job),
         gr.update(visible=can_stop),
@@ -65,7 +65,8 @@ def live(studio: Studio, job: Job) -> list[Any]:
 
 
 def _gates_picture(table: Any, model: str) -> Any:
-    """The gates as they are; all at 1, where every training begins, before the first step."""
+    """The gates as they are. Before the first step they are all at 1, where every training begins;
+    nothing is drawn of a job that ended before it (`model` "")."""
     if table is None:
         example = catalogue.shipped()
         if example is None or example.model != model:

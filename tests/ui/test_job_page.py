@@ -17,7 +17,7 @@ from storage.database import Database
 from storage.jobs import Job
 from tests.rlkv.evaluation.stage import small
 from tests.ui.handlers import built, handler
-from ui import train
+from ui import job_view, train
 from ui.downloads import _written
 from ui.evaluation import page as evaluation
 from ui.job_page import request_key
@@ -42,6 +42,15 @@ def test_sixty_jobs_are_all_in_the_list(studio: Studio) -> None:
     app = built(lambda app: train.build(studio, app))
     _, _, listed, *_ = handler(app, "ui.job_page.picked")(SimpleNamespace(_data={"id": jobs[0].id}))
     assert all(job.id in listed for job in jobs)
+
+
+def test_a_job_that_ended_before_its_first_step_shows_no_gates(studio: Studio) -> None:
+    job = create(make_config({}), studio.db)
+    assert job_view.live(studio, job)[1]["values"][0][0] == 1.0  # where its training begins
+    studio.jobs.request_stop(job.id)
+    ended = studio.jobs.get(job.id)
+    assert ended.is_terminal
+    assert job_view.live(studio, ended)[1] is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
