@@ -50,7 +50,7 @@ class Parts:
 
     def shown(self) -> list[Any]:
         """What changes with the mask."""
-        return [self.note, self.table, self.measure]
+        return [self.note, self.table, self.measure, self.download]
 
 
 def build(studio: Studio, app: gr.Blocks) -> None:
@@ -68,7 +68,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
             )
             with gr.Column(scale=2, min_width=220, elem_classes="side-actions"):
                 measure = gr.Button("Measure all heads", visible=False, elem_id="measure")
-                download = gr.Button("Download as CSV", elem_id="csv")
+                download = gr.Button("Download as CSV", interactive=False, elem_id="csv")
         note = html(elem_id="finder-note")
         table = head_table("finder")
     file = gr.DownloadButton(visible="hidden", elem_id="finder-file")
@@ -89,7 +89,7 @@ def _wire(studio: Studio, app: gr.Blocks, p: Parts) -> None:
     def unasked(key: str) -> list[Any]:
         entry = catalogue.find(studio, key)
         if entry is None or _model(entry) != MODEL or _known(studio, entry) is not None:
-            return [gr.skip()] * 3
+            return [gr.skip()] * len(p.shown())
         return measure(key)
 
     app.load(opened, None, [p.chooser, *p.shown()], **QUIET).then(
@@ -131,22 +131,23 @@ def _chosen(studio: Studio, key: str | None) -> list[Any]:
     options = catalogue.choices(studio, also=key)
     if entry is None:
         words = '<div class="blank">There is no mask yet. <a href="./train">Train one</a>.</div>'
-        return [gr.update(choices=[], value=None), words, gr.skip(), gr.skip()]
+        return [gr.update(choices=[], value=None), words, *[gr.skip()] * 3]
     return [gr.update(choices=options, value=entry.key), *_shown(studio, entry.key)]
 
 
 def _shown(studio: Studio, key: str | None) -> list[Any]:
-    """Note, table and button."""
+    """Note, table and buttons: what is measured can be taken away."""
     entry = catalogue.find(studio, key)
     table = _known(studio, entry) if entry else None
     if entry is None or table is None:
-        return [NOT_MEASURED, None, gr.update(visible=True)]
+        return [NOT_MEASURED, None, gr.update(visible=True), gr.update(interactive=False)]
     words = (
         f"Measured on {table.n} answers to {table.task}; far is what a window of "
         f"{table.sink_tokens} + {table.recent_tokens} tokens leaves out. {table.note}"
     )
     shown = head_table_value(COLUMNS, rows_of(entry, table))
-    return [f'<p class="note">{escape(words)}</p>', shown, gr.update(visible=False)]
+    note = f'<p class="note">{escape(words)}</p>'
+    return [note, shown, gr.update(visible=False), gr.update(interactive=True)]
 
 
 def rows_of(entry: catalogue.Entry, table: HeadTable) -> list[HeadRow]:

@@ -107,5 +107,6 @@ def test_heads_of_another_window_are_measured_when_asked(page: Page, server: Ser
 def test_a_model_that_is_not_here_is_said_so(page: Page) -> None:
     page.goto("/finder?mask=shipped:smollm2-135m-repeat-seed1")
     expect(page.locator("#finder-note, #finder").first).to_be_visible()
+    expect(page.locator("#csv")).to_be_disabled()
     page.get_by_role("button", name="Measure all heads").click()
     expect(page.locator(".toast-body")).to_contain_text("SmolLM2", timeout=60_000)
