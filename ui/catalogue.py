@@ -210,6 +210,10 @@ def _label(row: MaskRow) -> str:
     return f"{row.name or 'Mask'} · {row.layers}x{row.kv_heads} · {made}{origin}"
 
 
+def name_of(key: str, mask: HeadMask) -> str:
+    """What the pages call a mask; the embedded model's example has one name everywhere."""
+    return "Shipped example" if key == SHIPPED else mask.name or "Mask"
+
+
 def _shipped_label(entry: Entry) -> str:
-    name = "Shipped example" if entry.key == SHIPPED else entry.mask.name
-    return f"{name} · {entry.mask.layers}x{entry.mask.kv_heads}"
+    return f"{name_of(entry.key, entry.mask)} · {entry.mask.layers}x{entry.mask.kv_heads}"

@@ -128,7 +128,7 @@ def _change(studio: Studio, run: Run, slot: int, fields: Any) -> None:
     shape = (facts.layers, facts.kv_heads)
     mask = sides.mask_of(studio, now.sides[slot], shape, plan.settings.model)
     place = plan.settings.slots.index(slot)
-    said = sides.side_facts(mask)
+    said = sides.side_facts(mask, now.sides[slot].key)
     names: tuple[str, ...] = ("name", "hint", "mask")
     if mask is not None and run.sides[place]["name"] == sides.COMPRESSED:
         names = ("hint", "mask")  # what the only side with a mask is called stays true

@@ -85,9 +85,12 @@ def mask_of(studio: Studio, chosen: Choice, shape: Shape, model: str) -> HeadMas
     return replace(mask, sink=chosen.sink, recent=chosen.recent)
 
 
-def facts(masks: Sequence[HeadMask | None], slots: Sequence[int]) -> list[dict[str, Any]]:
+def facts(
+    masks: Sequence[HeadMask | None], slots: Sequence[int], chosen: Sequence[Choice] = ()
+) -> list[dict[str, Any]]:
     """What the page says of each side: slot, colour, name, what it keeps."""
-    said = [side_facts(mask) for mask in masks]
+    keys = [one.key for one in chosen] or [""] * len(masks)
+    said = [side_facts(mask, key) for mask, key in zip(masks, keys, strict=True)]
     compressed = 0
     for one, slot in zip(said, slots, strict=True):
         one["slot"] = slot
@@ -118,12 +121,12 @@ def unknown_facts(chosen: Sequence[Choice], slots: Sequence[int]) -> list[dict[s
     ]
 
 
-def side_facts(mask: HeadMask | None) -> dict[str, Any]:
-    """One side by itself."""
+def side_facts(mask: HeadMask | None, key: str = "") -> dict[str, Any]:
+    """One side by itself, its mask called as in the chooser, where it is `key`."""
     if mask is None:
         return {"role": "full", "name": "Full", "hint": "every head keeps all", "mask": None}
     share = f"{100 * mask.sparsity:.0f} %"
-    name = mask.name or "Mask"
+    name = catalogue.name_of(key, mask)
     hint = (
         f"{name}: {share} of {mask.kept.size} heads compressed to the {mask.sink} first and "
         f"{mask.recent} latest tokens"

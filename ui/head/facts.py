@@ -25,7 +25,7 @@ def title(here: Here) -> str:
     """HTML of the page's title: where we are, the head, and one sentence about it."""
     mask = here.mask
     kept = bool(mask.kept[here.cell])
-    name = "Shipped example" if here.entry.key == catalogue.SHIPPED else mask.name or "Mask"
+    name = catalogue.name_of(here.entry.key, mask)
     kind = ("kept", "kept") if kept else ("cut", "compressed")
     return (
         f'<div class="head one-title" data-head="{here.head}"><p class="crumbs">'

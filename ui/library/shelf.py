@@ -40,7 +40,7 @@ class Item:
 
     @property
     def name(self) -> str:
-        return "Shipped example" if self.key == catalogue.SHIPPED else self.mask.name or "Mask"
+        return catalogue.name_of(self.key, self.mask)
 
     @property
     def task(self) -> str:

@@ -109,6 +109,16 @@ def test_compressed_sides_have_colours_of_their_own() -> None:
     assert sides.facts([None, MOST], (0, 1))[1]["name"] == "Compressed"
 
 
+def test_a_side_calls_its_mask_as_the_chooser_does(studio: Studio) -> None:
+    chosen = [Choice(FULL, 0.5, 4, 16), Choice(SHIPPED, 0.5, 4, 16), Choice(RANDOM, 0.5, 4, 16)]
+    masks = [sides.mask_of(studio, one, (4, 8), "tracer") for one in chosen]
+    _, shipped, _ = sides.facts(masks, (0, 1, 2), chosen)
+    label, _ = sides.choices(studio, "tracer", (4, 8))[0]
+    assert label.startswith("Shipped example")
+    assert shipped["name"] == "Shipped example, 50 %"
+    assert shipped["hint"].startswith("Shipped example: 50 %")
+
+
 def test_filler_reaches_its_length_and_hides_a_fact() -> None:
     count = len  # a character a token: lengths that can be checked by eye
     text = filler.needle(count, 4000, seed=1)
