@@ -157,20 +157,25 @@ TERMS: dict[str, tuple[str, str]] = {
 _ids = count(1)
 
 
-def term(key: str, words: str | None = None) -> str:
+def term(key: str, words: str | None = None, *, before: str = "", after: str = "") -> str:
     """HTML of a word that opens its definition; `words` is how it reads here, "gates" for "gate".
+
+    `before` and `after` are brackets and stops that no end of a line may part from the word.
 
     KeyError for a key that is not in `TERMS`: a typing mistake of ours.
     """
     name, meaning = TERMS[key]
     label = escape(words or name)
     card = f"term-{next(_ids)}"
-    return (
+    word = (
         f'<button type="button" class="term" popovertarget="{card}" aria-haspopup="dialog">'
         f"{label}</button>"
         f'<span id="{card}" class="term-card" popover role="dialog" aria-label="{escape(name)}">'
         f"<b>{escape(name)}</b>{escape(meaning)}</span>"
     )
+    if not before and not after:
+        return word
+    return f'<span class="with-term">{escape(before)}{word}{escape(after)}</span>'
 
 
 def glossary_list() -> str:

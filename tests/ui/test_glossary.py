@@ -42,6 +42,12 @@ def test_words_are_text() -> None:
     assert "<img" not in term("gate", "<img src=x>")
 
 
+def test_a_line_does_not_begin_with_the_bracket_after_a_word() -> None:
+    held = term("kl", "KL", before="(", after=").")
+    assert held.startswith('<span class="with-term">(<button')
+    assert held.endswith("</span>).</span>")
+
+
 def test_a_typing_mistake_is_found() -> None:
     with pytest.raises(KeyError):
         term("gaet")

@@ -49,7 +49,8 @@ def build() -> Parts:
     section(
         "What this head does to an answer",
         f"The same question twice, with the head and without its {term('far', 'far past')}. Each "
-        f"token is coloured by how much the prediction there moves ({term('kl', 'KL')}).",
+        "token is coloured by how much the prediction there moves "
+        f"{term('kl', 'KL', before='(', after=').')}",
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=280):

@@ -77,8 +77,8 @@ def lay_out() -> Page:
     header("Heads")
     title(
         "Heads",
-        f"Every cell is one {term('kv head', 'KV head')} of one {term('layer', 'layer')}, coloured "
-        f"by its {term('gate', 'gate')}. "
+        f"Every cell is one {term('kv head', 'KV head')} of one "
+        f"{term('layer', 'layer', after=',')} coloured by its {term('gate', 'gate', after='.')} "
         '<b class="full">Blue</b> heads turned out to need the whole past, '
         '<b class="comp">orange</b> ones get by with their '
         f"{term('sink', 'first')} and {term('recent', 'latest')} tokens. "

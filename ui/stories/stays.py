@@ -111,7 +111,7 @@ def _first_change(c: Case) -> Step:
     words = [
         f"One of these problems: {quoted(record['prompt'])}. Both models read the full model's "
         f"answer; the colour says how far the odds of each token move when {c.name} is compressed "
-        f"({term('kl', 'KL divergence')}).",
+        f"{term('kl', 'KL divergence', before='(', after=').')}",
         f"The {term('first changed token', 'first token that changes')} is number {c.at + 1}. The "
         f"full model puts {percent(p_was)} on {quoted(was)}. Without this head, {percent(p_now)} "
         f"are on {quoted(now)}.",
