@@ -27,8 +27,8 @@ WIDTHS = {"wide": 1440, "phone": 375}
 TALLEST = 3200
 PAGES = {
     "overview": ("/", "#recording .side"),
-    "train": ("/train", "#gates svg, #map svg, .live-top, .blank"),
-    "heads": ("/heads", "#map svg"),
+    "train": ("/train", "#gates .hm-svg, #map .hm-svg, .live-top, .blank"),
+    "heads": ("/heads", "#map .hm-svg"),
     "head": ("/head?mask=shipped&head=1.2", "#change-tokens [data-i]"),
     "finder": ("/finder", "#finder tbody tr"),
     "chat": ("/chat", "#question"),

@@ -146,7 +146,7 @@ def test_ctrl_z_in_a_text_field_is_the_fields_own(editor: Page) -> None:
 
 
 def test_the_keys_edit(editor: Page) -> None:
-    editor.locator("#map svg").focus()
+    editor.locator("#map .hm-svg").focus()
     editor.keyboard.press("Control+End")
     editor.keyboard.press("Space")
     expect_kept(editor, 17)
@@ -203,7 +203,7 @@ def test_without_edit_nothing_is_painted(page: Page, key: str) -> None:
     page.goto(f"/heads?mask={key}")
     wait_for_kept(page, 16)
     drag(page, (2, 0), (2, 7))
-    page.locator("#map svg").focus()
+    page.locator("#map .hm-svg").focus()
     for keys in ("Space", "k", "c"):
         page.keyboard.press(keys)
     page.wait_for_timeout(400)

@@ -259,7 +259,7 @@ def test_a_click_is_on_the_panel_soon(heads: Page) -> None:
         """() => {
           window.took = [];
           let began = 0;
-          document.querySelector('#map svg').addEventListener('click', () => {
+          document.querySelector('#map .hm-svg').addEventListener('click', () => {
             began = performance.now();
           }, true);
           new MutationObserver(() => {
@@ -357,7 +357,7 @@ def at_step(page: Page) -> int | None:
 def test_the_training_plays_and_ends_with_the_mask(trained: Page) -> None:
     final, drawn = kept(trained), values(trained)
     trained.get_by_role("button", name="Play the training").click()
-    trained.wait_for_function("document.querySelector('#map svg').dataset.step > 20")
+    trained.wait_for_function("document.querySelector('#map .hm-svg').dataset.step > 20")
     expect(trained.locator("#map .hm-say")).to_contain_text("reward")
     pause = trained.get_by_role("button", name="Pause")
     pause.click()

@@ -62,7 +62,8 @@ def test_no_page_scrolls_sideways(context: BrowserContext, path: str) -> None:
     page.goto(f"{path}?__theme=dark")
     expect(page.locator("h1")).to_be_visible()
     page.wait_for_selector(
-        ".race svg, .mem svg, .hm-svg, .head-table tbody tr, .stories .tok, .thumb, .curves .curve"
+        ".race svg, .mem svg, .hm-svg, .live-top, .head-table tbody tr, .stories .tok, .thumb, "
+        ".curves .curve"
     )
     assert page.evaluate("document.body.classList.contains('dark')")
     for width in (375, 1440):
