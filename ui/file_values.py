@@ -29,9 +29,8 @@ async def _moved(data: Any, block: Any, *more: Any, **options: Any) -> Any:
     if isinstance(block, COMPONENTS):
         return await _move(data, block, *more, **options)
     plain = data.model_dump() if isinstance(data, GradioModel | GradioRootModel) else data
-    return await client_utils.async_traverse(
-        plain, _as_it_is, lambda _: False
-    )  # a copy, as Gradio's
+    # A copy, as Gradio's.
+    return await client_utils.async_traverse(plain, _as_it_is, lambda _: False)
 
 
 def _looks_like_a_file(value: Any) -> bool:

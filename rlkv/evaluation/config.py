@@ -14,7 +14,7 @@ from rlkv.errors import UserError, shown
 from rlkv.evaluation.methods import METHODS
 from rlkv.mask_link import MAX_LINK
 from rlkv.masks import HeadMask
-from rlkv.training.config import LONGEST_TEXT
+from rlkv.training.config import LARGEST_SEED, LONGEST_TEXT
 
 SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TOP_SPARSITIES = (0.1, 0.2, 0.3, 0.4)
@@ -110,7 +110,7 @@ class EvalConfig(BaseModel):
         200, title="Problems", description="Unseen problems a point", ge=1, le=100_000
     )
     seed: int = Field(
-        1, title="Seed", description="Seed of problems and sampling", ge=0, le=2**32 - 1
+        1, title="Seed", description="Seed of problems and sampling", ge=0, le=LARGEST_SEED
     )
     samples: int = Field(
         1,

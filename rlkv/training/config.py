@@ -10,6 +10,8 @@ from rlkv.errors import UserError, shown
 
 LONGEST_TEXT = 5000
 """Characters of a setting: a path of a file has 4,096 at most."""
+LARGEST_SEED = 2**32 - 1
+"""That numpy's generators take."""
 
 
 class TrainConfig(BaseModel):
@@ -35,7 +37,7 @@ class TrainConfig(BaseModel):
         le=10,
     )
     seed: int = Field(
-        0, title="Seed", description="Seed of problems and sampling", ge=0, le=2**32 - 1
+        0, title="Seed", description="Seed of problems and sampling", ge=0, le=LARGEST_SEED
     )
     learning_rate: float = Field(
         0.03, title="Learning rate", description="Largest move of a gate in one step", gt=0, le=1
