@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gradio as gr
+
+from tests.apart import run_apart
 
 
 def built(build: Callable[[gr.Blocks], object]) -> gr.Blocks:
@@ -19,8 +19,7 @@ def built(build: Callable[[gr.Blocks], object]) -> gr.Blocks:
             build(app)
         return app
 
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, make()).result()
+    return run_apart(make())
 
 
 def handler(app: gr.Blocks, name: str) -> Callable[..., Any]:

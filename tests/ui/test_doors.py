@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
+from tests.apart import run_apart
 from ui.doors import BodyLimit, OwnNames, OwnPages, guarded, hostname, is_foreign
 
 
@@ -85,5 +85,5 @@ def test_no_door_lets_a_socket_through_that_it_would_not_let_a_request(
 
     for given in (headers, {"host": "localhost:1"}):
         scope = {**asked(**given), "type": kind}
-        asyncio.run(door(app)(scope, nothing, send))
+        run_apart(door(app)(scope, nothing, send))
     assert reached == [kind]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from gradio import processing_utils
 from gradio_client import utils as client_utils
 
+from tests.apart import run_apart
 from ui.file_values import guard_file_values
 
 Move = Callable[[Any, Any], Any]
@@ -32,7 +32,7 @@ def move(monkeypatch: pytest.MonkeyPatch) -> Move:
     guard_file_values()
 
     def moved(value: Any, component: Any) -> Any:
-        return asyncio.run(processing_utils.async_move_files_to_cache(value, component))
+        return run_apart(processing_utils.async_move_files_to_cache(value, component))
 
     return moved
 
