@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from storage.database import FILE_NAME, open_database
 from storage.jobs import Jobs
 from storage.processes import ProcessIdentity
@@ -13,6 +15,7 @@ from tests.processes.stage import open_stage
 ELSEWHERE = ProcessIdentity(pid=7, start_time=1.0, host="another-container", boot_id="another")
 
 
+@pytest.mark.slow
 def test_a_job_that_ran_when_the_machine_went_begins_again(tmp_path: Path) -> None:
     old, new, bucket = (tmp_path / name for name in ("old", "new", "bucket"))
     db = open_database(old)

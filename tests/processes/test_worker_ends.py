@@ -70,6 +70,7 @@ def test_kills_at_any_moment_lose_and_repeat_nothing(busy: Stage) -> None:
     assert busy.db.check() == []
 
 
+@pytest.mark.slow
 def test_a_silent_worker_is_killed_before_it_is_replaced(stage: Stage) -> None:
     job = stage.job(steps=15, pause=0.1)
     stage.supervisor(lease=1.5)

@@ -115,6 +115,7 @@ def killed_after(folder: Path, seconds: float) -> None:
     assert process.returncode in (0, -signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_kill_9_at_any_moment_leaves_whole_steps(tmp_path: Path) -> None:
     chance = random.Random(8)

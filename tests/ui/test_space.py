@@ -62,6 +62,7 @@ def test_a_good_home_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_being_told_to_end_writes_the_last_snapshot_at_once(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", RLKV_SNAPSHOT_DIR=str(tmp_path / "bucket"))
     try:

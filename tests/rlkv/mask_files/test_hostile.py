@@ -80,6 +80,7 @@ def require_valid(record: dict[str, Any]) -> None:
     assert HeadMask.load(found.to_link()).kept.tolist() == found.kept.tolist()
 
 
+@pytest.mark.slow
 def test_a_thousand_damaged_files_are_refused_or_valid(mask: HeadMask, tmp_path: Path) -> None:
     """About 4 s on 2 cores."""
     assert 50 < imported(mask, range(1000), tmp_path) < 700
