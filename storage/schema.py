@@ -189,7 +189,7 @@ class MessageTable(Table):
 
     __tablename__ = "messages"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True)  # never used again after a deletion
     chat_id: Mapped[str] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"))
     role: Mapped[str]
     content: Mapped[str]

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, text
 
 from storage.errors import StorageError
-from storage.migrations import m001_to_m004, m005_deleted_masks, m006_owners
+from storage.migrations import (
+    m001_to_m004,
+    m005_deleted_masks,
+    m006_owners,
+    m007_ids_used_once,
+)
 from storage.migrations.steps import MIGRATIONS, Migration, run
 
 __all__ = [
@@ -20,6 +25,7 @@ __all__ = [
     "m001_to_m004",
     "m005_deleted_masks",
     "m006_owners",
+    "m007_ids_used_once",
     "migrate",
 ]
 

@@ -133,6 +133,17 @@ def test_a_deleted_conversation_takes_its_messages_along(chats: Chats, db: Datab
             gone()
 
 
+def test_no_message_gets_the_id_of_a_deleted_one(chats: Chats, db: Database) -> None:
+    """An old tab may still show the deleted one, and vote on it or branch from it."""
+    chat = chats.create("tracer", "one")
+    gone = [message.id for message in chats.add_turn(chat.id, "q", "a", SIDES)]
+    chats.delete(chat.id)
+    new = chats.create("tracer", "two")
+    assert min(message.id for message in chats.add_turn(new.id, "q", "a", SIDES)) > max(gone)
+    with pytest.raises(StorageError, match="There is no message"):
+        Votes(db).cast(gone[1], "left", FULL, HALF)
+
+
 def test_a_message_of_another_conversation_is_no_parent(chats: Chats) -> None:
     one, two = chats.create("tracer", "one"), chats.create("tracer", "two")
     message = chats.add_message(one.id, "user", "hello")

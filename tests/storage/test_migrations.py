@@ -68,6 +68,16 @@ def test_an_old_database_opens_with_all_it_held(tmp_path: Path, script: Path) ->
     db.close()
 
 
+@pytest.mark.parametrize("script", SCHEMAS[3:], ids=lambda path: path.stem)
+def test_votes_know_their_answers_after_every_step(tmp_path: Path, script: Path) -> None:
+    build(tmp_path, script)
+    known = "SELECT id, chat_id, message_id FROM votes"
+    before = rows(tmp_path, known)
+    open_database(tmp_path).close()
+    assert rows(tmp_path, known) == before
+    assert [answer for _, _, answer in before] == [2]
+
+
 def test_the_steps_lead_to_the_tables_of_the_code(db: Database) -> None:
     for table in Table.metadata.sorted_tables:
         columns = {
