@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
 from rlkv.errors import UserError
-from rlkv.hub.names import REPO, require_repo
+from rlkv.hub.names import REPO, REVISION, require_repo
 from rlkv.hub.reaching import require_reachable
 from rlkv.hub.refusals import explained
 from rlkv.mask_files.limits import MAX_BYTES, NAMES
@@ -82,15 +82,27 @@ def fetch(
         for file in info.siblings or []:
             if file.rfilename in NAMES and (file.size or 0) > MAX_BYTES:
                 raise UserError(f"'{file.rfilename}' of '{repo}' is larger than any mask can be.")
-        return Path(
+        folder = Path(
             snapshot_download(
                 repo,
-                revision=revision,
+                revision=info.sha,  # what was looked at: the branch may have moved since
                 token=shown,
                 allow_patterns=list(NAMES),
                 tqdm_class=_NoBar,
             )
         )
+        _remember(folder, revision or "main")
+    return folder
+
+
+def _remember(folder: Path, revision: str) -> None:
+    """Notes which commit a branch or tag was at, as the Hub's client does where it is asked for
+    one: without a network the mask is found by it."""
+    if revision == folder.name or not REVISION.fullmatch(revision):
+        return
+    note = folder.parent.parent / "refs" / revision
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(folder.name)
 
 
 def _kept(repo: str, revision: str | None) -> Path | None:

@@ -49,6 +49,8 @@ class HubStandIn(BaseHTTPRequestHandler):
     """Has no room for large files."""
     race: bool = False
     """Somebody else commits between our look and our commit."""
+    moves: dict[str, dict[str, bytes]]
+    """Files by repository: what a commit brings right after somebody has looked at it."""
     breaks: str = ""
     """The connection breaks in the middle of answers whose path ends with this."""
     protocol_version = "HTTP/1.1"
@@ -229,7 +231,10 @@ class HubStandIn(BaseHTTPRequestHandler):
             status = 404 if self._owner() or seen else 401
             code = "RevisionNotFound" if seen else "RepoNotFound"
             return self._json({"error": "Repository not found"}, status, code)
-        return self._json(self._card(repo, files, self._of(repo, revision)))
+        seen = self._card(repo, files, self._of(repo, revision))
+        if repo in self.moves:
+            self._keep(repo, self.moves.pop(repo))
+        return self._json(seen)
 
     def _card(self, repo: str, files: dict[str, bytes], commit: str) -> dict[str, Any]:
         siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
@@ -311,7 +316,10 @@ def tags_of(card: str) -> list[str]:
 
 def nothing() -> dict[str, Any]:
     """What a handler class begins with."""
-    return {"repos": {}, "commits": [], "history": {}, "blobs": {}, "private": set(), "asked": []}
+    return {
+        "repos": {}, "commits": [], "history": {}, "blobs": {}, "private": set(), "asked": [],
+        "moves": {},
+    }  # fmt: skip
 
 
 @contextmanager

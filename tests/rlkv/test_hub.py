@@ -324,3 +324,20 @@ def test_a_file_too_large_for_a_mask_is_not_fetched(stand_in: type[HubStandIn]) 
         HeadMask.from_pretrained("user/huge")
     assert not any("/resolve/" in path for path, _ in stand_in.asked)
     assert json.dumps(stand_in.commits) == "[]"
+
+
+def test_a_branch_that_moves_after_the_look_is_fetched_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, stand_in: type[HubStandIn], mask: HeadMask
+) -> None:
+    mask.push_to_hub("user/my-mask", token=TOKEN)
+    looked_at = stand_in.history["user/my-mask"][0][0]
+    stand_in.moves["user/my-mask"] = {
+        **stand_in.repos["user/my-mask"],
+        "config.json": bytes(6_000_000),
+    }
+    fetched = HeadMask.from_pretrained("user/my-mask")
+    assert len(stand_in.history["user/my-mask"]) == 2
+    assert (fetched.kept == mask.kept).all()
+    assert fetched.info["hub"]["commit"] == looked_at
+    monkeypatch.setenv("RLKV_OFFLINE", "1")
+    assert HeadMask.from_pretrained("user/my-mask") == fetched
