@@ -112,12 +112,35 @@ class Meter:
     def add(self, who: str, amount: float) -> None:
         """Counts a use."""
         with self._lock:
+            self._add(who, amount)
+
+    def take(self, who: str, amount: float) -> bool:
+        """Counts a use where something is left, in one step: of many at once none slips past.
+
+        The last one may be larger than what was left.
+        """
+        with self._lock:
+            if sum(used for _, used in self._recent(who)) >= self.most:
+                return False
+            self._add(who, amount)
+            return True
+
+    def give_back(self, who: str, amount: float) -> None:
+        """Forgets the latest use of that amount: it came to nothing."""
+        with self._lock:
             recent = self._recent(who)
-            recent.append((self._clock(), amount))
-            self._used.pop(who, None)
-            self._used[who] = recent
-            while len(self._used) > MOST_ADDRESSES:
-                del self._used[next(iter(self._used))]
+            for i in reversed(range(len(recent))):
+                if recent[i][1] == amount:
+                    del recent[i]
+                    return
+
+    def _add(self, who: str, amount: float) -> None:
+        recent = self._recent(who)
+        recent.append((self._clock(), amount))
+        self._used.pop(who, None)
+        self._used[who] = recent
+        while len(self._used) > MOST_ADDRESSES:
+            del self._used[next(iter(self._used))]
 
     def _recent(self, who: str) -> deque[tuple[float, float]]:
         recent = self._used.get(who, deque())
@@ -127,7 +150,8 @@ class Meter:
 
 
 class ModelTime(Meter):
-    """Seconds in which a model runs for somebody."""
+    """Seconds in which a model runs for somebody; counted as they end, since all that runs a model
+    stands in one line (`ui.events.MODEL_RUNS`)."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(seconds, HOUR_S, clock)
@@ -163,15 +187,25 @@ class _ADay(Meter):
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(most, DAY_S, clock)
 
-    def require(self, who: str) -> None:
-        """Raises UserError where an address has done as many as it may."""
-        if self.left(who) < 1:
+    @contextmanager
+    def one(self, who: str) -> Iterator[None]:
+        """Counts what a block does, before it does it; not where it fails.
+
+        Raises:
+            UserError: where an address has done as many as it may.
+        """
+        if not self.take(who, 1):
             hours = self.frees_in(who) / 3600
             raise UserError(
                 f"From your address {self.most:.0f} {self.done} within a day, which is what this "
                 f"public copy allows: there is room in {max(0.1, hours):.1f} hours. "
                 f"{self.instead}{AT_HOME}"
             )
+        try:
+            yield
+        except BaseException:
+            self.give_back(who, 1)
+            raise
 
 
 class JobsStarted(_ADay):

@@ -54,7 +54,5 @@ def starting(studio: Studio, model: str, task: str, **elsewhere: str) -> Iterato
                 f"{name} can't be '{value}' here: on this public copy jobs run on its own machine "
                 "and report to nobody."
             )
-    where = visitor.address()
-    studio.jobs_started.require(where)
-    yield studio.jobs
-    studio.jobs_started.add(where, 1)
+    with studio.jobs_started.one(visitor.address()):
+        yield studio.jobs

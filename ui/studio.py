@@ -165,13 +165,10 @@ class Studio:
         Raises:
             UserError, StorageError: if they, or others at their address, have kept too many.
         """
-        where = visitor.address()
-        if self.settings.shared:
-            self.masks_kept.require(where)
-        key = self.masks.save(mask.to_record(), **origin).id
-        if self.settings.shared:
-            self.masks_kept.add(where, 1)
-        return key
+        if not self.settings.shared:
+            return self.masks.save(mask.to_record(), **origin).id
+        with self.masks_kept.one(visitor.address()):
+            return self.masks.save(mask.to_record(), **origin).id
 
     # --- what may be done -------------------------------------------------------------------
 

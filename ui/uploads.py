@@ -31,12 +31,11 @@ class UploadLimit:
             await self._app(scope, receive, send)
             return
         who = home_of((scope.get("client") or ("",))[0])
-        if self._meter.left(who) <= 0:
+        # Counted before it comes, so that many at once are, too.
+        declared = Headers(scope=scope).get("content-length", "")
+        if not self._meter.take(who, int(declared) if declared.isdigit() else MOST_UPLOAD_BYTES):
             minutes = max(1, round(self._meter.frees_in(who) / 60))
             words = f"Much was uploaded from your address: there is room in {minutes} minutes."
             await PlainTextResponse(words, 429)(scope, receive, send)
             return
-        # Counted before it comes, so that many at once are, too.
-        declared = Headers(scope=scope).get("content-length", "")
-        self._meter.add(who, int(declared) if declared.isdigit() else MOST_UPLOAD_BYTES)
         await self._app(scope, receive, send)

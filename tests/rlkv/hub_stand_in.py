@@ -231,10 +231,10 @@ class HubStandIn(BaseHTTPRequestHandler):
             status = 404 if self._owner() or seen else 401
             code = "RevisionNotFound" if seen else "RepoNotFound"
             return self._json({"error": "Repository not found"}, status, code)
-        seen = self._card(repo, files, self._of(repo, revision))
+        card = self._card(repo, files, self._of(repo, revision))
         if repo in self.moves:
             self._keep(repo, self.moves.pop(repo))
-        return self._json(seen)
+        return self._json(card)
 
     def _card(self, repo: str, files: dict[str, bytes], commit: str) -> dict[str, Any]:
         siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
