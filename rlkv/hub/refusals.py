@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -32,12 +32,20 @@ OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUO
 
 
 @contextmanager
-def explained(what: str, token: str | None = None) -> Iterator[None]:
+def explained(
+    what: str,
+    token: str | None = None,
+    *,
+    hints: Mapping[int, str] = HINTS,
+    unheard: str = "Check the network, then try again",
+) -> Iterator[None]:
     """Turns the failures of the Hub, the network and the cache's disk into one line.
 
     Args:
         what: the beginning of the sentence, such as "'user/mask' can't be read".
         token: taken out of whatever the Hub says.
+        hints: what to do, by the status of the answer.
+        unheard: what to do where there is no answer.
 
     Raises:
         UserError: for every such failure.
@@ -47,25 +55,23 @@ def explained(what: str, token: str | None = None) -> Iterator[None]:
     except Exception as raised:
         error = _cause(raised)
         if not isinstance(error, HfHubHTTPError):
-            if (why := _before_an_answer(error)) is None:
+            if (why := _before_an_answer(error, unheard)) is None:
                 raise
             raise UserError(f"{what}: {why}.") from None
         status = error.response.status_code if error.response is not None else 0
         said = _said(error.server_message, token)
-        hint = HINTS.get(status, "the Hub is in trouble: try again later")
+        hint = hints.get(status, "the Hub is in trouble: try again later")
         raise UserError(f"{what}: {hint} (status {status}{said}).") from None
 
 
-def _before_an_answer(error: Exception) -> str | None:
+def _before_an_answer(error: Exception, unheard: str) -> str | None:
     """Why there is no answer of the Hub's to tell of; None for what has nothing to do with it."""
     if isinstance(error, HFValidationError):
         return "it is no name of a repository"
     if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
     if is_of_network(error):
-        return (
-            f"the Hub does not answer ({type(error).__name__}). Check the network, then try again"
-        )
+        return f"the Hub does not answer ({type(error).__name__}). {unheard}"
     return None
 
 

@@ -97,7 +97,7 @@ class _Follower:
     def _read_again(self, job: HubJob) -> None:
         """The end of a log may arrive after the end of its job."""
         joiner = Joiner()
-        with told():
+        with told(job.api):
             for line in job.lines(follow=False):
                 self._hear(joiner, line)
 

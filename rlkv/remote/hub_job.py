@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from rlkv.errors import UserError
 from rlkv.files import write_whole
-from rlkv.hub import require_reachable
+from rlkv.hub import refusals, require_reachable
 from rlkv.hub.names import is_on_hub
-from rlkv.hub.refusals import is_of_network
 from rlkv.models import EMBEDDED
 from rlkv.remote.inside import CONFIG, KEPT
 from rlkv.remote.source import archive
@@ -27,6 +26,16 @@ REPOSITORY = "rlkv-jobs"
 """Private dataset repository of the user that holds the source, and checkpoints."""
 LABEL = "rlkv-job"
 NOTE = "hf-job.json"
+HINTS = refusals.HINTS | {
+    401: "run `hf auth login` again",
+    402: "Jobs need a plan or credit on Hugging Face",
+    403: "the token must be allowed to write and to start jobs",
+    404: "the job is gone, or the token may not see it",
+}
+UNHEARD = (
+    "A job that runs there goes on and is paid for: press Resume to follow it again, then Stop to "
+    "end it"
+)
 
 START = """
 import os, subprocess, sys, tarfile
@@ -65,19 +74,19 @@ class HubJob:
         except HfHubHTTPError as error:
             if error.response is not None and error.response.status_code == 404:
                 return False
-            with told():
+            with told(self.api):
                 raise
         return True
 
     def stage(self) -> str:
         """SCHEDULING, RUNNING, COMPLETED, ERROR, CANCELED or DELETED."""
-        with told():
+        with told(self.api):
             job = self.api.inspect_job(job_id=self.id, namespace=self.namespace)
         return str(getattr(job.status.stage, "value", job.status.stage))
 
     def why(self) -> str:
         """What the Hub says of its state, often nothing."""
-        with told():
+        with told(self.api):
             job = self.api.inspect_job(job_id=self.id, namespace=self.namespace)
         return job.status.message or ""
 
@@ -89,7 +98,7 @@ class HubJob:
             yield from text.splitlines()
 
     def cancel(self) -> None:
-        with told():
+        with told(self.api):
             self.api.cancel_job(job_id=self.id, namespace=self.namespace)
 
 
@@ -125,7 +134,7 @@ def submitted(config: TrainConfig, folder: Path, api: HfApi) -> tuple[HubJob, bo
         if job.exists():
             return job, False
         note.unlink()
-    with told():
+    with told(api):
         namespace = str(api.whoami()["name"])
         running = [
             job
@@ -174,27 +183,8 @@ def _submit(config: TrainConfig, name: str, api: HfApi, namespace: str) -> str:
     return str(job.id)
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """Turns the Hub's refusals, and its silence, into one line."""
-    try:
-        yield
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        hints = {
-            401: "run `hf auth login` again",
-            402: "Jobs need a plan or credit on Hugging Face",
-            403: "the token must be allowed to write and to start jobs",
-            404: "the job is gone, or the token may not see it",
-        }
-        words = (error.server_message or str(error)).strip().splitlines()
-        said = words[0] if words else f"status {status}"
-        hint = hints.get(status, "try again later")
-        raise UserError(f"Hugging Face refused: {said} ({hint}).") from error
-    except Exception as error:
-        if not is_of_network(error):
-            raise
-        raise UserError(
-            f"The Hub does not answer ({type(error).__name__}). A job that runs there goes on and "
-            "is paid for: press Resume to follow it again, then Stop to end it."
-        ) from error
+def told(api: HfApi) -> AbstractContextManager[None]:
+    """Turns the Hub's refusals of a job, and its silence, into one line."""
+    token = api.token if isinstance(api.token, str) else None
+    what = "Hugging Face Jobs can't be used"
+    return refusals.explained(what, token, hints=HINTS, unheard=UNHEARD)

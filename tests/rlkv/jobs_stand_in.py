@@ -63,6 +63,8 @@ class Cloud:
     jobs: dict[str, StandInJob] = field(default_factory=dict)
     before: str = ""
     """Python put in front of every job's command."""
+    refusal: tuple[int, str] | None = None
+    """The status and the words that every question is answered with."""
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """The newest files of each repository."""
 
@@ -118,6 +120,8 @@ class JobsStandIn(HubStandIn):
         return super().do_POST()
 
     def do_GET(self) -> None:
+        if self.cloud.refusal is not None:
+            return self._json({"error": self.cloud.refusal[1]}, self.cloud.refusal[0])
         if not self._may():
             return self._json({"error": "Invalid username or password."}, 401)
         if self.path == "/api/whoami-v2":

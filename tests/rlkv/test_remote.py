@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import HfApi
 
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
 from rlkv.models import load_model
 from rlkv.remote.following import _Follower
-from rlkv.remote.hub_job import told
+from rlkv.remote.hub_job import HubJob, told
 from rlkv.remote.inside import model_told
 from rlkv.remote.lines import Joiner, LineObserver, cut, gates_of, mask_of
 from rlkv.remote.source import archive
@@ -32,6 +33,7 @@ from storage.launching import ROOT, scrubbed
 from storage.masks import Masks
 from storage.metrics import Metrics
 from tests.rlkv.jobs_stand_in import TOKEN, Cloud, cloud
+from tests.rlkv.test_hub import use
 from tests.rlkv.test_training import SMALL, Log
 
 REMOTE: dict[str, Any] = {**SMALL, "steps": 2, "where": "hf-job", "flavor": "cpu-basic"}
@@ -169,10 +171,20 @@ def test_a_line_that_the_log_lost_costs_its_message_and_no_more(tmp_path: Path) 
 
 def test_without_a_network_it_is_said_that_a_job_goes_on() -> None:
     words = r"does not answer \(ConnectionError\)\. .* is paid for"
-    with pytest.raises(UserError, match=words), told():
+    with pytest.raises(UserError, match=words), told(HfApi()):
         raise ConnectionError
-    with pytest.raises(ZeroDivisionError), told():
+    with pytest.raises(ZeroDivisionError), told(HfApi()):
         _ = 1 / 0
+
+
+def test_a_refusal_says_what_a_job_needs_and_not_the_token(
+    far: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, far.url, tmp_path)
+    far.refusal = 402, f"no plan for {TOKEN}"
+    words = r"Jobs need a plan or credit on Hugging Face \(status 402, no plan for \[token\]\)"
+    with pytest.raises(UserError, match=words):
+        HubJob(HfApi(far.url, TOKEN), "user", "job0").stage()
 
 
 @pytest.mark.parametrize("timeout", ["24", "0h", "-1h", "a day", "24h\n", "1e3s"])
@@ -272,7 +284,7 @@ def test_a_mistake_found_far_away_is_told_here(db: Database, far: Cloud, tmp_pat
     ("token", "values", "words"),
     [
         ("", {}, "run `hf auth login`"),
-        ("hf_wrong", {}, "Hugging Face refused"),
+        ("hf_wrong", {}, "run `hf auth login` again (status 401"),
         (TOKEN, {"model": "my-folder"}, "choose a model by its Hub id"),
         (TOKEN, {"task": "jsonl:mine.jsonl"}, "does not see this machine's files"),
         (TOKEN, {"model": "some/model", "task": "mbpp"}, "Choose another task"),
