@@ -192,12 +192,19 @@ def draw(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -
     if sampling.temperature == 0:
         return logits.argmax(-1)
     probabilities = (logits / max(sampling.temperature, COLDEST)).softmax(-1).cpu()
-    if sampling.top_p < 1:
-        sorted_p, order = probabilities.sort(descending=True)
-        outside = sorted_p.cumsum(-1) - sorted_p >= sampling.top_p
-        outside[..., 0] = False  # a top-p too small for float32 is 0 there
-        probabilities = probabilities.scatter(-1, order, sorted_p.masked_fill(outside, 0.0))
-    return torch.multinomial(probabilities, 1, generator=generator)[0]
+    chances = likeliest(probabilities, sampling.top_p)
+    return torch.multinomial(chances, 1, generator=generator)[0]
+
+
+def likeliest(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """`[B, vocabulary]` with 0 for all but the likeliest tokens that make up `top_p` of the sum."""
+    if top_p >= 1:
+        return probabilities
+    ordered, order = probabilities.sort(dim=-1, descending=True)
+    ordered = ordered / ordered.sum(-1, keepdim=True)
+    outside = ordered.cumsum(-1) - ordered >= top_p
+    outside[..., 0] = False  # a top-p too small for float32 is 0 there
+    return probabilities.scatter(-1, order, ordered.masked_fill(outside, 0.0))
 
 
 def is_repetitive(ids: Sequence[int]) -> bool:

@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache
 from rlkv.errors import UserError
 from rlkv.explore.stopping import Stop, check, never
 from rlkv.feeding import feed
-from rlkv.generation import PREFILL_CHUNK, is_repetitive
+from rlkv.generation import COLDEST, PREFILL_CHUNK, is_repetitive, likeliest
 
 COMPACT_BELOW = 0.75
 """Ended rows are removed when fewer than this share of the batch still runs: removing copies."""
@@ -259,7 +259,7 @@ def drawn(
         logprobs = logits.log_softmax(-1)
         tokens = logits.argmax(-1)
     else:
-        logprobs = (logits / draw.temperature).log_softmax(-1)
+        logprobs = (logits / max(draw.temperature, COLDEST)).log_softmax(-1)
         chances = _cut(logprobs.exp(), draw)
         tokens = _at(chances, numbers) if numbers is not None else _by_chance(chances)
     return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
@@ -282,9 +282,4 @@ def _cut(probabilities: torch.Tensor, draw: Draw) -> torch.Tensor:
     if 0 < draw.top_k < probabilities.shape[-1]:
         least = probabilities.topk(draw.top_k, dim=-1).values[:, -1:]
         probabilities = probabilities.masked_fill(probabilities < least, 0.0)
-    if draw.top_p < 1:
-        ordered, order = probabilities.sort(dim=-1, descending=True)
-        ordered = ordered / ordered.sum(-1, keepdim=True)
-        outside = ordered.cumsum(-1) - ordered >= draw.top_p
-        probabilities = probabilities.scatter(-1, order, ordered.masked_fill(outside, 0.0))
-    return probabilities
+    return likeliest(probabilities, draw.top_p)

@@ -124,6 +124,13 @@ def test_top_p_is_a_share_of_what_top_k_leaves() -> None:
     assert set(drawn(logits, draw, numbers)[0].tolist()) == {0}
 
 
+@pytest.mark.parametrize("draw", [Draw(1, 1e-320), Draw(1, 1.0, top_p=1e-300)])
+@pytest.mark.parametrize("numbers", [None, torch.tensor([0.0]), torch.tensor([0.99])])
+def test_next_to_nothing_is_the_likeliest_token(draw: Draw, numbers: torch.Tensor | None) -> None:
+    tokens, logprobs = drawn(torch.tensor([[1.0, 3.0, 900.0, 2.0]]), draw, numbers)
+    assert (tokens.tolist(), logprobs.tolist()) == ([2], [0.0])
+
+
 def test_a_token_without_a_chance_is_never_drawn() -> None:
     logits = torch.tensor([[0.0, 3.0, 2.0, 1.0]])
     tokens, _ = drawn(logits, Draw(1, 1.0, top_k=2), torch.tensor([0.0]))
