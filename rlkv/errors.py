@@ -1,5 +1,12 @@
 """The one error that a person is meant to read, and what it quotes of others."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
 
 class UserError(Exception):
     """A mistake that the user can mend. The message is one line and says what to do next.
@@ -18,6 +25,19 @@ def shown(value: object, most: int = 200) -> str:
     """A value that somebody gave, as a message quotes it: at most so many characters."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def of_setting(
+    error: ValidationError, settings: type[BaseModel], unquoted: str | None = None
+) -> UserError:
+    """Names the first setting that does not fit and what it may be; quotes what was given, but not
+    for the field `unquoted`, whose value would fill pages."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    known = settings.model_fields.get(name)
+    message = first["msg"].removeprefix("Value error, ").lower()
+    got = "" if name == unquoted else f", got {shown(first['input'])}"
+    return UserError(f"{known.title if known else name}: {message}{got}.")
 
 
 def in_full(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rlkv.errors import UserError, shown
+from rlkv.errors import UserError, of_setting
 from rlkv.evaluation.methods import METHODS
 from rlkv.mask_link import MAX_LINK
 from rlkv.masks import HeadMask
@@ -226,12 +226,7 @@ def make_eval_config(values: dict[str, Any]) -> EvalConfig:
     try:
         config = EvalConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        known = EvalConfig.model_fields.get(name)
-        message = first["msg"].removeprefix("Value error, ")
-        got = "" if name == "masks" else f", got {shown(first['input'])}"
-        raise UserError(f"{known.title if known else name}: {message.lower()}{got}.") from error
+        raise of_setting(error, EvalConfig, unquoted="masks") from error
     if {"learned", "inverse"} & set(config.methods) and not config.masks:
         raise UserError("Choose a learned mask to measure, or leave out Learned and Inverse.")
     return config

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rlkv.errors import UserError, shown
+from rlkv.errors import UserError, of_setting
 
 LONGEST_TEXT = 5000
 """Characters of a setting: a path of a file has 4,096 at most."""
@@ -289,11 +289,7 @@ def make_config(values: dict[str, Any], preset: str = "quick") -> TrainConfig:
     try:
         return TrainConfig(**{**PRESETS[preset], **values})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        known = TrainConfig.model_fields.get(name)
-        title = known.title if known else name
-        raise UserError(f"{title}: {first['msg'].lower()}, got {shown(first['input'])}.") from error
+        raise of_setting(error, TrainConfig) from error
 
 
 def as_options(values: dict[str, Any]) -> list[str]:
