@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rlkv.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Result = dict[str, Any]
 
@@ -26,6 +29,41 @@ def add(
 def literally(text: str) -> str:
     """Help text in which a % stands for itself."""
     return text.replace("%", "%%")
+
+
+def field_options(
+    parser: argparse.ArgumentParser,
+    settings: type[BaseModel],
+    *,
+    without: Container[str] = (),
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """An option for every field of some settings; None where it is not typed.
+
+    Fields with several values are typed as text, separated by commas.
+
+    Args:
+        without: fields that get none.
+        notes: what `--help` says of a field after its description.
+    """
+    for name, field in settings.model_fields.items():
+        if name in without:
+            continue
+        kind = {int: int, float: float}.get(field.annotation, str)  # type: ignore[arg-type]
+        extra: dict[str, Any] = {"type": kind}
+        if field.annotation is bool:
+            extra = {"action": argparse.BooleanOptionalAction}
+        elif get_origin(field.annotation) is Literal:
+            extra = {"choices": get_args(field.annotation)}
+        several = isinstance(field.default, tuple)
+        default = ",".join(map(str, field.default)) if several else field.default
+        note = (notes or {}).get(name, "")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=None,
+            help=literally(f"{field.description}{note} (default: {default})"),
+            **extra,
+        )
 
 
 def say_for(options: argparse.Namespace) -> Callable[[str], None]:

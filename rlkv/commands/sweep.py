@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Literal, get_origin
+from typing import Any
 
-from rlkv.commands.common import Result, add, literally, path, require_folder, say_for
+from rlkv.commands.common import Result, add, field_options, path, require_folder, say_for
 from rlkv.errors import UserError
 
 
@@ -23,25 +23,8 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--out", type=path, help="folder for points, answers and curves")
     parser.add_argument("--resume", metavar="ID", help="go on with this stopped job")
-    for name, field in EvalConfig.model_fields.items():
-        if name == "masks":
-            continue
-        kind = {int: int, float: float}.get(field.annotation, str)  # type: ignore[arg-type]
-        extra: dict[str, Any] = {"type": kind}
-        default = field.default
-        if field.annotation is bool:
-            extra = {"action": argparse.BooleanOptionalAction}
-        elif get_origin(field.annotation) is Literal:
-            extra = {"choices": field.annotation.__args__}  # type: ignore[union-attr]
-        elif isinstance(default, tuple):
-            default = ",".join(map(str, default))
-        choice = f"; of {', '.join(METHODS)}" if name == "methods" else ""
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            default=None,
-            help=literally(f"{field.description}{choice} (default: {default})"),
-            **extra,
-        )
+    notes = {"methods": f"; of {', '.join(METHODS)}"}
+    field_options(parser, EvalConfig, without={"masks"}, notes=notes)
 
 
 def sweep(options: argparse.Namespace) -> Result:

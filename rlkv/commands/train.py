@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any, Literal, get_origin
+from typing import Any
 
-from rlkv.commands.common import Result, add, literally, path, require_folder, say_for
+from rlkv.commands.common import Result, add, field_options, path, require_folder, say_for
 from rlkv.errors import UserError
 
 
@@ -20,19 +20,7 @@ def add_parser(commands: Any) -> None:
         "--from-job", metavar="ID", help="begin with the settings of this job; options change them"
     )
     parser.add_argument("--preset", default="quick", help=f"one of: {', '.join(PRESETS)}")
-    for name, field in TrainConfig.model_fields.items():
-        kind = {int: int, float: float}.get(field.annotation, str)  # type: ignore[arg-type]
-        extra: dict[str, Any] = {"type": kind}
-        if field.annotation is bool:
-            extra = {"action": argparse.BooleanOptionalAction}
-        elif get_origin(field.annotation) is Literal:
-            extra = {"choices": field.annotation.__args__}  # type: ignore[union-attr]
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            default=None,
-            help=literally(f"{field.description} (default: {field.default})"),
-            **extra,
-        )
+    field_options(parser, TrainConfig)
 
 
 def train(options: argparse.Namespace) -> Result:
