@@ -115,7 +115,7 @@ def answered(model: Any, tokenizer: Any, question: str, scene: Scene) -> dict[st
     masks: Sequence[HeadMask | None] = scene.masks
     slots = tuple(range(len(masks)))
     plan = Plan(Settings(scene.model, (), slots), question)
-    run = Run("", facts(masks, slots), plan)
+    run = Run("", facts(masks, slots, [""] * len(masks)), plan)
     specs = [SideSpec(mask, plan.history(slot)) for mask, slot in zip(masks, slots, strict=True)]
     run.begin()
     for frame in converse(model, tokenizer, specs, Sampling(256), run.control):

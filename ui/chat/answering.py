@@ -54,7 +54,8 @@ def answer(studio: Studio, run: Run, keeper: Keeper | None) -> Iterator[None]:
     with studio.lease(model_ref) as (model, tokenizer):
         shape = heavy("rlkv.layout").layout_of(model).shape
         masks = [sides.mask_of(studio, one, shape, model_ref) for one in plan.settings.sides]
-        for i, facts in enumerate(sides.facts(masks, plan.settings.slots, plan.settings.sides)):
+        keys = [one.key for one in plan.settings.sides]
+        for i, facts in enumerate(sides.facts(masks, plan.settings.slots, keys)):
             run.rename(i, facts)
         run.begin()
         context = beyond(studio, model_ref)

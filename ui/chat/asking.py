@@ -118,7 +118,7 @@ class Asking:
                 sides.mask_of(self._desk.studio, one, shape, settings.model)
                 for one in settings.sides
             ]
-            said = sides.facts(masks, settings.slots, settings.sides)
+            said = sides.facts(masks, settings.slots, [one.key for one in settings.sides])
         else:
             said = sides.unknown_facts(settings.sides, settings.slots)
         run = self._runs.begin(session, said, plan, blind.shuffled() if settings.blind else None)

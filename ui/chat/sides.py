@@ -86,10 +86,10 @@ def mask_of(studio: Studio, chosen: Choice, shape: Shape, model: str) -> HeadMas
 
 
 def facts(
-    masks: Sequence[HeadMask | None], slots: Sequence[int], chosen: Sequence[Choice] = ()
+    masks: Sequence[HeadMask | None], slots: Sequence[int], keys: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What the page says of each side: slot, colour, name, what it keeps."""
-    keys = [one.key for one in chosen] or [""] * len(masks)
+    """What the page says of each side: slot, colour, name, what it keeps. `keys` are the chooser's,
+    "" for a mask that is not in it."""
     said = [side_facts(mask, key) for mask, key in zip(masks, keys, strict=True)]
     compressed = 0
     for one, slot in zip(said, slots, strict=True):

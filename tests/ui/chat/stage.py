@@ -21,9 +21,14 @@ def plan(question: str = QUESTION, **fields: Any) -> Plan:
     return Plan(Settings("tracer", (), (0, 1)), question, **fields)
 
 
+def said(*masks: HeadMask | None) -> list[dict[str, Any]]:
+    """What the page says of sides with these masks; none of them is one that a chooser offers."""
+    return sides.facts(masks, range(len(masks)), [""] * len(masks))
+
+
 def finished(order: tuple[int, ...] | None = None, **fields: Any) -> Run:
     """A run of the full cache and `MOST`, through to its end."""
-    run = Run("tab", sides.facts([None, MOST], (0, 1)), plan(**fields), order)
+    run = Run("tab", said(None, MOST), plan(**fields), order)
     specs = [SideSpec(mask, run.plan.history(slot)) for slot, mask in enumerate((None, MOST))]
     run.begin()
     for frame in converse(*load_model("tracer"), specs, Sampling(120), run.control):

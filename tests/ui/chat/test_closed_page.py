@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.ui.chat.stage import QUESTION
+from tests.ui.chat.stage import QUESTION, said
 from tests.ui.test_quotas import COOKIE, asked_by
 from ui.chat.page import _answered
 from ui.chat.plan import Plan
 from ui.chat.plan import Settings as Fields
 from ui.chat.running import Run
 from ui.chat.screen import Desk
-from ui.chat.sides import FULL, Choice, facts
+from ui.chat.sides import FULL, Choice
 from ui.studio import Settings, Studio
 
 
 def test_what_was_written_is_kept_for_whoever_asked(tmp_path: Path) -> None:
     studio = Studio.open(Settings(shared=True, data_dir=tmp_path))
     fields = Fields("tracer", (Choice(FULL, 0, 0, 1),), (0,), slowly=True)
-    run = Run("tab", facts([None], (0,)), Plan(fields, QUESTION))
+    run = Run("tab", said(None), Plan(fields, QUESTION))
     with asked_by(COOKIE):
         writing: Any = _answered(Desk(studio), run)
         while not run.has_written:

@@ -11,7 +11,7 @@ from rlkv.errors import UserError
 from rlkv.models import load_model
 from rlkv.tasks.tracing import solve
 from storage.database import open_database
-from tests.ui.chat.stage import MOST
+from tests.ui.chat.stage import MOST, said
 from ui.catalogue import SHIPPED
 from ui.chat import filler, reach, recorded, sides
 from ui.chat.plan import question_of, settings_of
@@ -103,16 +103,16 @@ def test_masks_that_another_model_learned_are_named_so(studio: Studio) -> None:
 
 
 def test_compressed_sides_have_colours_of_their_own() -> None:
-    three = sides.facts([None, MOST, MOST], (0, 1, 2))
+    three = said(None, MOST, MOST)
     assert [one["role"] for one in three] == ["full", "comp", "comp2"]
     assert three[1]["name"] == "few, 88 %"
-    assert sides.facts([None, MOST], (0, 1))[1]["name"] == "Compressed"
+    assert said(None, MOST)[1]["name"] == "Compressed"
 
 
 def test_a_side_calls_its_mask_as_the_chooser_does(studio: Studio) -> None:
     chosen = [Choice(FULL, 0.5, 4, 16), Choice(SHIPPED, 0.5, 4, 16), Choice(RANDOM, 0.5, 4, 16)]
     masks = [sides.mask_of(studio, one, (4, 8), "tracer") for one in chosen]
-    _, shipped, _ = sides.facts(masks, (0, 1, 2), chosen)
+    _, shipped, _ = sides.facts(masks, (0, 1, 2), [one.key for one in chosen])
     label, _ = sides.choices(studio, "tracer", (4, 8))[0]
     assert label.startswith("Shipped example")
     assert shipped["name"] == "Shipped example, 50 %"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rlkv.masks import HeadMask
-from tests.ui.chat.stage import finished, plan
+from tests.ui.chat.stage import finished, plan, said
 from ui.chat import sides
 from ui.chat.blind import concealed, visible_lengths
 from ui.chat.columns import NAMES
@@ -53,14 +53,14 @@ def test_a_page_that_asks_nonsense_learns_nothing(asked: Any) -> None:
 
 def test_counts_that_make_no_sense_are_taken_for_none() -> None:
     runs = Runs()
-    run = runs.begin("tab", sides.facts([None], (0,)), plan())
+    run = runs.begin("tab", said(None), plan())
     assert run is not None
     for have in ([-5], [True], ["x"], [1, 2, 3], None):
         assert runs.pull({"run": run.token, "have": have})["state"] == "waiting"
 
 
 def test_one_run_a_tab_and_a_place_in_line() -> None:
-    runs, facts = Runs(), sides.facts([None], (0,))
+    runs, facts = Runs(), said(None)
     first = runs.begin("one", facts, plan())
     assert first is not None
     assert runs.begin("one", facts, plan()) is None
@@ -115,7 +115,7 @@ def test_a_memory_stop_is_no_hint_in_a_blind_comparison() -> None:
 
 def test_changes_of_one_slider_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = Runs()
-    run = runs.begin("tab", sides.facts([None], (0,)), plan())
+    run = runs.begin("tab", said(None), plan())
     assert run is not None
     now = [100.0]
     monkeypatch.setattr("ui.chat.running.time.monotonic", lambda: now[0])
@@ -136,7 +136,7 @@ def test_a_side_changed_in_an_answer_is_called_what_it_is_now(tmp_path: Path) ->
     rest = [False, 0, 1, 0, 120, "", True, False]
 
     def named(before: list[Any], *now: list[Any]) -> str:
-        run = Run("tab", sides.facts(before, (0, 1)), plan())
+        run = Run("tab", said(*before), plan())
         _change(studio, run, 1, ["tracer", "both", *now[0], *now[1], *full, *rest])
         run._asked[1] = (*run._asked[1][:2], 0.0)
         run.make_changes()
@@ -153,7 +153,7 @@ def test_a_side_changed_in_an_answer_is_called_what_it_is_now(tmp_path: Path) ->
 
 def test_a_run_whose_page_never_asks_for_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     line: dict[str, int] = {"waits": 3}
-    runs, facts = Runs(line.get), sides.facts([None], (0,))
+    runs, facts = Runs(line.get), said(None)
     now = [100.0]
     monkeypatch.setattr("ui.chat.running.time.monotonic", lambda: now[0])
     lost, waits = runs.begin("lost", facts, plan()), runs.begin("waits", facts, plan())

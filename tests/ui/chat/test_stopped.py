@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from tests.ui.chat.stage import QUESTION, plan
+from tests.ui.chat.stage import QUESTION, plan, said
 from tests.ui.handlers import built, handler
 from ui.chat import page
 from ui.chat.layout import lay_out
@@ -17,7 +17,6 @@ from ui.chat.library import drawn, wire_library
 from ui.chat.page import _drawn_anyway, _halted
 from ui.chat.running import Runs
 from ui.chat.screen import Desk, Screen
-from ui.chat.sides import facts
 from ui.engine import MODEL
 from ui.studio import Settings, Studio
 
@@ -37,7 +36,7 @@ def test_what_waits_is_stopped_at_once_and_given_back(
     desk: Desk, typed: str, asked: int | None, back: object
 ) -> None:
     runs = Runs()
-    run = runs.begin("tab", facts([None], (0,)), plan(asked=asked))
+    run = runs.begin("tab", said(None), plan(asked=asked))
     assert run is not None
     *shown, send, stop, question = _halted(desk, runs, "tab", Screen(run=run.token), typed)
     assert run.state == "done"
@@ -47,7 +46,7 @@ def test_what_waits_is_stopped_at_once_and_given_back(
 
 def test_what_is_being_written_ends_by_itself(desk: Desk) -> None:
     runs = Runs()
-    run = runs.begin("tab", facts([None], (0,)), plan())
+    run = runs.begin("tab", said(None), plan())
     assert run is not None
     run.begin()
     assert _halted(desk, runs, "tab", Screen(run=run.token), "") == [gr.skip()] * 7
@@ -64,7 +63,7 @@ def test_nothing_is_imported_while_an_answer_is_written(desk: Desk, tmp_path: Pa
     runs = Runs()
     shown = desk.show(Screen())
     app = built(lambda _: wire_library(desk, runs, lay_out(desk.studio, shown, [])))
-    run = runs.begin("tab", facts([None], (0,)), plan())
+    run = runs.begin("tab", said(None), plan())
     assert run is not None
     brought, file = handler(app, "ui.chat.library.brought"), tmp_path / "chat.json"
     file.write_text("{")
