@@ -54,6 +54,18 @@ def test_a_wrong_type_or_reference_is_refused(db: Database) -> None:
         session.execute(text("INSERT INTO metrics VALUES ('nobody', 'reward', 1, 0.5)"))
 
 
+def test_a_reference_to_nothing_is_found_by_the_check(db: Database, tmp_path: Path) -> None:
+    """As a file is left that another program has written to."""
+    assert db.check() == []
+    other = sqlite3.connect(tmp_path / FILE_NAME)  # it does not ask for references to be kept
+    other.execute("INSERT INTO metrics VALUES ('nobody', 'reward', 1, 0.5)")
+    other.commit()
+    other.close()
+    (found,) = db.check()
+    assert "metrics" in found
+    assert "jobs" in found
+
+
 def test_threads_write_and_read_at_once(db: Database) -> None:
     job = Jobs(db).create("train", {})
     metrics = Metrics(db)

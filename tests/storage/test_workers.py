@@ -1,6 +1,7 @@
 """One look at a time, on rows as accidents leave them. Real processes: see tests/processes."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -209,6 +210,30 @@ def test_a_job_run_by_hand_is_stopped_by_a_signal(db: Database, jobs: Jobs, job:
     watch.run(once=True)
 
     assert jobs.get(job.id).state == "cancelled"
+
+
+def test_each_signal_is_sent_once(db: Database, jobs: Jobs, job: Job) -> None:
+    """A worker that ends its step in peace must not be interrupted at every look."""
+    program = (
+        "import signal, sys, time; "
+        "signal.signal(signal.SIGINT, lambda *_: print('asked', flush=True)); "
+        "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0)); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], start_new_session=True, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        jobs.start(job.id, pid=process.pid)
+        jobs.request_stop(job.id)
+        watch = workers(db, flag=0, interrupt=60)
+        watch.tick()
+        assert process.stdout.readline() == b"asked\n"
+        for _ in range(3):
+            watch.tick()
+        process.send_signal(signal.SIGUSR1)  # its handler runs after that of SIGINT
+        assert process.stdout.read() == b""
 
 
 def test_a_stop_ends_any_worker_within_a_minute() -> None:

@@ -16,16 +16,13 @@ from gradio.context import LocalContext
 
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
-from storage.database import open_database
 from storage.errors import StorageError
 from storage.masks import Masks
-from storage.schema import MaskTable, VisitorTable
 from ui import visitor
 from ui.library.importing import store
 from ui.models.allowed import require_allowed
 from ui.models.picker import choices
 from ui.quotas import MOST_ADDRESSES, JobsStarted, Meter, ModelTime, Quotas
-from ui.retention import forget_daily
 from ui.starting import starting
 from ui.studio import Settings, Studio
 
@@ -366,39 +363,3 @@ def test_at_home_there_are_no_limits_and_no_visitors(tmp_path: Path) -> None:
         assert len(home.jobs.list()) == len(home.chats.list()) == 1
     assert home.owner is None
     home.db.close()
-
-
-# --- who was there, and what goes -----------------------------------------------------------
-
-
-def test_a_visit_keeps_what_a_visitor_has(tmp_path: Path) -> None:
-    studio = Studio.open(Settings(shared=True, data_dir=tmp_path))
-    mask = HeadMask.random(4, 8, sparsity=0.5, seed=1, model="tracer")
-    with asked_by(COOKIE):
-        studio.masks.save(mask.to_record())
-        fresh = Studio(studio.settings, studio.db)  # the app, started again on another day
-        fresh.masks.list()
-    with asked_by("d" * 40):
-        fresh.masks.list()
-    with studio.db.read() as session:
-        assert [row.id for row in session.query(VisitorTable)] == [who(COOKIE)]
-    studio.db.close()
-
-
-def test_old_data_goes_when_the_app_starts(tmp_path: Path) -> None:
-    db = open_database(tmp_path)
-    mask = HeadMask.random(4, 8, sparsity=0.5, seed=1, model="tracer").to_record()
-    kept = [Masks(db, owner).save(mask).id for owner in ("a" * 32, None)]
-    with db.write() as session:
-        for row in session.query(MaskTable):
-            row.created_at -= 3 * 86_400
-    ended = forget_daily(tmp_path, 2, visitors=True)
-    end = time.monotonic() + 20
-    while [row.id for row in Masks(db).list()] != kept[1:]:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    ended.set()
-    for thread in threading.enumerate():
-        if thread.name == "retention":
-            thread.join(20)
-    db.close()

@@ -103,6 +103,16 @@ def test_without_a_penalty_nothing_moves_and_without_passkeys_far_away_all_fall(
     assert distilled(writing_model(), Repeated(), wide).max() < 0.1
 
 
+def test_gates_that_have_fallen_stay_at_zero() -> None:
+    """A rate that overshoots: what lies below 0 is neither acted on, paid for, nor given back."""
+    steps: list[DuoStep] = []
+    values = {"steps": 6, "recent": 100, "lengths": 1, "shortest": 40, "longest": 40}
+    settings = small(**values, learning_rate=0.9, warm_up=0.0, decay=0.0, penalty=1.0)
+    found = distilled(writing_model(), Repeated(), settings, on_step=steps.append)
+    assert [step.loss for step in steps[2:]] == [0.0] * 4
+    assert found.min() == found.max() == 0.0
+
+
 @pytest.mark.parametrize("family", CONFIGS)
 @torch.no_grad()
 def test_the_distance_is_that_of_attached_gates(family: str) -> None:

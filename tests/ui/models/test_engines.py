@@ -9,12 +9,14 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlkv import headroom, models
 from rlkv.errors import UserError
 from tests.ui.models.conftest import Gate, until
+from ui import loading
 from ui.engine import MODEL
 from ui.engines import MOST, Engines
 
@@ -142,6 +144,31 @@ def test_what_was_cancelled_and_wanted_again_is_read_once(folder: str, gate: Gat
     gate.open.set()
     until(lambda: engines.status(folder).state == "ready")
     assert gate.read == 1
+
+
+def test_what_is_wanted_again_while_its_loading_ends_is_loaded(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading has given up, and the thread that says so comes second to whoever asks."""
+    engines = Engines()
+    ends: list[str] = []
+
+    class Late(loading.Loading):
+        def run(self, *, check: bool) -> tuple[Any, Any]:
+            if not ends:
+                engines.cancel(folder)
+            try:
+                return super().run(check=check)
+            except loading.Cancelled:
+                ends.append("cancelled")
+                engines.load(folder)
+                raise
+
+    monkeypatch.setattr("ui.engine.Loading", Late)
+    engines.load(folder)
+    until(lambda: engines.status(folder).state not in ("checking", "loading", "unloading"))
+    assert ends == ["cancelled"]
+    assert engines.status(folder).state == "ready"
 
 
 def test_what_does_not_fit_is_refused_before_it_is_read(
