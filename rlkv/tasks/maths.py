@@ -38,6 +38,19 @@ _CHANGED = re.compile(r"\d\s*(?:[xyzi](?![A-Za-z])|e(?![A-Za-z\d+-]))|π")
 _SMALL = re.compile(r"(?<![A-Za-z])[²³¹⁰⁴-⁹₀-₉¼-¾⅐-⅞]")
 """Small digits, which math-verify does not see: 18² and 18½, but not 18 cm²."""
 _COMPARED = re.compile(r"[≥≤≠≈±]")
+_SCALE = re.compile(
+    r"\d(?:[\s-]*(hundred|thousand|million|billion|trillion)(th)?s?\b|(k)\b)", re.IGNORECASE
+)
+_SCALES = {"hundred": 2, "thousand": 3, "k": 3, "million": 6, "billion": 9, "trillion": 12}
+"""Words that belong to the number before them, as powers of ten."""
+_OTHERWISE = re.compile(
+    r"\b(?:double|twice|triple|thrice|half|than)\s+(?:of\s+)?\$?[-\d.]"
+    r"|\b(?:root|square|cube|third|quarter|fourth|fifth|tenth|logarithm)\s+of\s+\$?[-\d.]"
+    r"|\d\s+(?:squared|cubed|factorial)\b|\d\s+to\s+the\s+(?:\w+\s+)?power\b"
+    r"|\band\s+(?:an?|one|two|three)[\s-]+(?:half|thirds?|quarters?|fourths?)\b|\bor\b",
+    re.IGNORECASE,
+)
+"""Words by which a number is not the answer, or not the only one: "twice 18", "18 or nineteen"."""
 _MINUS = str.maketrans(dict.fromkeys("\u2212\u2013\ufe63\uff0d", "-"))
 _SIGN = re.compile(r"-\s*\\?\$(?=[\d.])|\b(?:minus|negative)\s+(?=[\d.])", re.IGNORECASE)
 _NAME = re.compile(r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:\([a-z]\))?\s*")
@@ -49,10 +62,11 @@ _FILLER = re.compile(r"(?<!\\)\\(?:left(?![a-z])|right(?![a-z])|displaystyle|[,!
 
 
 def same_maths(given: str, right: str) -> bool:
-    """Whether `given` is the answer `right`: 0.5 is 1/2, and "18 eggs" is 18.
+    """Whether `given` is the answer `right`: 0.5 is 1/2, "18 eggs" is 18, "2 million" 2000000.
 
     A list of guesses is not: several numbers for one, alternatives ("3 or 4"), or a chain of
-    equations any side of which is something else. Nor is what is denied ("not 18").
+    equations any side of which is something else. Nor is what is denied ("not 18") or said of
+    another number ("twice 18").
     """
     given, right = _clean(given), _clean(right)
     words = _in_words(given)
@@ -85,7 +99,7 @@ def _says(words: str, number: Fraction) -> bool | None:
     plain = _plain_number(words)
     if plain is not None:
         return plain == number
-    if _COMPARED.search(words):
+    if _COMPARED.search(words) or _OTHERWISE.search(words):
         return False
     signs = any(c > "\x7f" and unicodedata.category(c) == "Sm" for c in words)
     if signs or _CHANGED.search(words) or not _WORDED.fullmatch(words):
@@ -93,7 +107,17 @@ def _says(words: str, number: Fraction) -> bool | None:
     numbers = _NUMBER.findall(words)
     if not numbers:
         return None
-    return len(numbers) == 1 and _plain_number(numbers[0].rstrip(",")) == number
+    said = _plain_number(numbers[0].rstrip(","))
+    return len(numbers) == 1 and said is not None and said * _scale(words) == number
+
+
+def _scale(words: str) -> Fraction:
+    """What a word behind the number makes of it: 10**6 for "18 million", 1 for "18 eggs"."""
+    found = _SCALE.search(words)
+    if found is None:
+        return Fraction(1)
+    power = _SCALES[(found[1] or found[3]).lower()]
+    return Fraction(10) ** (-power if found[2] else power)
 
 
 def _clean(answer: str) -> str:
