@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from rlkv import __version__
 from rlkv.commands import bench, chat, diagnose, evaluate, heads, jobs, masks, sweep, train
@@ -36,9 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose refusals are one line: argparse puts all options before them, 40 lines of them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="python -m rlkv",
         description="Find the attention heads a reasoning model needs, and run it with only those.",
     )

@@ -209,8 +209,9 @@ def checked_device(name: str) -> str:
     try:
         torch.zeros(1, device=torch.device(name)).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError) as error:
+        reason = first_line(error).split(". ")[0][:100]  # torch goes on for a page
         raise UserError(
-            f"There is no device '{name}' here: choose cpu, cuda or mps. ({first_line(error)})"
+            f"There is no device '{name}' here: choose cpu, cuda or mps. ({reason})"
         ) from error
     return name
 

@@ -20,7 +20,14 @@ from transformers import PreTrainedConfig
 from rlkv.errors import UserError
 from rlkv.headroom import free_bytes, gigabytes
 from rlkv.local_path import local_path
-from rlkv.models import EMBEDDED, default_dtype, device_named, dtype_named, read_config
+from rlkv.models import (
+    EMBEDDED,
+    checked_device,
+    default_dtype,
+    device_named,
+    dtype_named,
+    read_config,
+)
 from rlkv.training import ranks
 from rlkv.training.config import TrainConfig
 from rlkv.training.rows import Rows, divisors
@@ -227,9 +234,12 @@ def available(device: str, processes: int = 1, *, inside: bool = False) -> int:
     """Bytes that one of `processes` on this machine may take; a small reserve is kept back.
 
     `inside`: asked by a process that will do the work, so what it holds already counts too.
+
+    Raises:
+        UserError: if there is no such device here.
     """
     if device.startswith("cuda"):
-        free, _ = torch.cuda.mem_get_info()
+        free, _ = torch.cuda.mem_get_info(checked_device(device))
         return int(free * (1 - RESERVE)) + (PROCESS_ON_GPU if inside else 0)
     free = free_bytes(device)
     own = psutil.Process().memory_info().rss if inside else 0

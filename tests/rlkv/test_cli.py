@@ -149,6 +149,7 @@ def test_doctor_fails_on_a_data_folder_that_is_none(
         (["jobs", "list", "--limit", "0"], "--limit must be"),
         (["train", "--out", "x", "--seed", "9" * 30], "less than or equal to 4294967295"),
         (["train", "--out", "x", "--steps", "1", "--device", "tpu"], "no device 'tpu' here"),
+        (["train", "--out", "x", "--device", "cuda:99"], "no device 'cuda:99' here"),
         (["train", "--out", __file__, "--steps", "1"], f"'{__file__}' is a file"),
         (["train", "--out", f"{__file__}/x", "--steps", "1"], f"'{__file__}' is a file"),
         (["sweep", "--out", __file__], f"'{__file__}' is a file"),
@@ -165,6 +166,27 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
 ) -> None:
     assert main(arguments) == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error:")]
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "the following arguments are required: COMMAND (see python -m rlkv --help)"),
+        (["chess"], "invalid choice: 'chess'"),
+        (["train"], "required: --out (see python -m rlkv train --help)"),
+        (["train", "--out", "x", "--steps", "many"], "invalid int value: 'many'"),
+        (["jobs"], "required: VERB"),
+        (["doctor", "--chess"], "unrecognized arguments: --chess"),
+    ],
+)
+def test_what_is_no_command_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert says in line
 
 

@@ -145,6 +145,7 @@ def test_the_form_gets_a_line_for_every_model() -> None:
     begun = time.monotonic()
     assert "can't tell" in memory.line(make_config({"model": "no/such-model"}))
     assert "no model" in memory.line(make_config({"model": "no such model"}))
+    assert "no device 'cuda:99'" in memory.line(make_config({**TRACER, "device": "cuda:99"}))
     assert time.monotonic() - begun < 1
 
 
