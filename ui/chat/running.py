@@ -95,15 +95,16 @@ class Run:
             self._asked[place] = (mask, said, time.monotonic())
 
     def make_changes(self) -> None:
-        """Hands the changes that have come to rest to the engine."""
+        """Hands the changes that have come to rest to the engine, but of sides that have ended."""
         now = time.monotonic()
         with self._lock:
             ready = {k: v for k, v in self._asked.items() if now - v[2] >= AT_REST_SECONDS}
             for place in ready:
                 del self._asked[place]
         for place, (mask, said, _) in ready.items():
-            self.control.change(place, mask)
-            self.rename(place, said)
+            if self.frame is None or self.frame.sides[place].stop_reason is None:
+                self.control.change(place, mask)
+                self.rename(place, said)
 
     def rename(self, side: int, facts: Mapping[str, Any]) -> None:
         """After a change of mask: the side's name, hint and role."""

@@ -151,6 +151,15 @@ def test_a_side_changed_in_an_answer_is_called_what_it_is_now(tmp_path: Path) ->
     studio.db.close()
 
 
+def test_a_side_that_has_ended_keeps_the_name_it_wrote_under() -> None:
+    run = finished()
+    before = dict(run.sides[1])
+    run.ask_change(1, None, {"hint": "another mask", "mask": None})
+    run._asked[1] = (*run._asked[1][:2], 0.0)
+    run.make_changes()
+    assert run.sides[1] == before
+
+
 def test_a_run_whose_page_never_asks_for_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     line: dict[str, int] = {"waits": 3}
     runs, facts = Runs(line.get), said(None)
