@@ -120,7 +120,7 @@ class Asking:
             ]
             said = sides.facts(masks, settings.slots, [one.key for one in settings.sides])
         else:
-            said = sides.unknown_facts(settings.sides, settings.slots)
+            said = sides.unknown_facts(self._desk.studio, settings.sides, settings.slots)
         run = self._runs.begin(session, said, plan, blind.shuffled() if settings.blind else None)
         if run is None:
             raise UserError(BUSY)

@@ -17,7 +17,7 @@ from ui.studio import Studio
 
 FULL, RANDOM = "full", "random"
 """Keys of what is in no catalogue: every head kept, and heads chosen by chance."""
-RANDOM_SEED = 0
+RANDOM_SEED, RANDOM_NAME = 0, "Random heads"
 SHOWN = {"both": (0, 1), "first": (0,), "second": (1,), "three": (0, 1, 2)}
 """Which sides answer, by the value of the chips."""
 COMPRESSED_ROLES = ("comp", "comp2", "comp3")
@@ -72,7 +72,7 @@ def mask_of(studio: Studio, chosen: Choice, shape: Shape, model: str) -> HeadMas
         return None
     if chosen.key == RANDOM:
         mask = HeadMask.random(
-            *shape, sparsity=chosen.sparsity, seed=RANDOM_SEED, model=model, name="Random heads"
+            *shape, sparsity=chosen.sparsity, seed=RANDOM_SEED, model=model, name=RANDOM_NAME
         )
     else:
         entry = catalogue.find(studio, chosen.key)
@@ -91,34 +91,43 @@ def facts(
     """What the page says of each side: slot, colour, name, what it keeps. `keys` are the chooser's,
     "" for a mask that is not in it."""
     said = [side_facts(mask, key) for mask, key in zip(masks, keys, strict=True)]
-    compressed = 0
+    return _placed(said, slots)
+
+
+def unknown_facts(
+    studio: Studio, chosen: Sequence[Choice], slots: Sequence[int]
+) -> list[dict[str, Any]]:
+    """As `facts`, of a model whose shape is not known before it is loaded.
+
+    Raises:
+        UserError: if a mask is gone.
+    """
+    return _placed([_foretold(studio, one) for one in chosen], slots)
+
+
+def _placed(said: list[dict[str, Any]], slots: Sequence[int]) -> list[dict[str, Any]]:
+    """Gives every side its slot and colour; the only compressed one needs no name of its own."""
+    compressed = [one for one in said if one["role"] == "comp"]
     for one, slot in zip(said, slots, strict=True):
         one["slot"] = slot
-        if one["role"] == "comp":
-            one["role"] = COMPRESSED_ROLES[min(compressed, 2)]
-            compressed += 1
-    if compressed == 1:
-        for one in said:
-            if one["role"] == "comp":
-                one["name"] = COMPRESSED
+    for one, role in zip(compressed, COMPRESSED_ROLES, strict=False):
+        one["role"] = role
+    if len(compressed) == 1:
+        compressed[0]["name"] = COMPRESSED
     return said
 
 
-def unknown_facts(chosen: Sequence[Choice], slots: Sequence[int]) -> list[dict[str, Any]]:
-    """Of a model whose shape is not known before it is loaded; named when it is."""
-    compressed = iter(COMPRESSED_ROLES)
-    return [
-        {**side_facts(None), "slot": slot}
-        if one.is_full
-        else {
-            "role": next(compressed),
-            "name": COMPRESSED,
-            "hint": "",
-            "mask": None,
-            "slot": slot,
-        }
-        for one, slot in zip(chosen, slots, strict=True)
-    ]
+def _foretold(studio: Studio, one: Choice) -> dict[str, Any]:
+    """What the fields alone say of a side."""
+    if one.key == RANDOM:
+        return {"role": "comp", "name": _short(RANDOM_NAME, one.sparsity), "hint": "", "mask": None}
+    entry = None if one.is_full else catalogue.find(studio, one.key)
+    mask = mask_of(studio, one, entry.mask.shape, entry.mask.model) if entry else None
+    return side_facts(mask, one.key)
+
+
+def _short(name: str, sparsity: float) -> str:
+    return f"{name[:24]}, {100 * sparsity:.0f} %"
 
 
 def side_facts(mask: HeadMask | None, key: str = "") -> dict[str, Any]:
@@ -131,9 +140,8 @@ def side_facts(mask: HeadMask | None, key: str = "") -> dict[str, Any]:
         f"{name}: {share} of {mask.kept.size} heads compressed to the {mask.sink} first and "
         f"{mask.recent} latest tokens"
     )
-    short = f"{name[:24]}, {share}"
     identity = {
-        "name": mask.name,
+        "name": name,
         "model": mask.model,
         "sparsity": mask.sparsity,
         "sink": mask.sink,
@@ -141,7 +149,7 @@ def side_facts(mask: HeadMask | None, key: str = "") -> dict[str, Any]:
         "n_kept": mask.n_kept,
         "heads": int(mask.kept.size),
     }
-    return {"role": "comp", "name": short, "hint": hint, "mask": identity}
+    return {"role": "comp", "name": _short(name, mask.sparsity), "hint": hint, "mask": identity}
 
 
 def choices(
@@ -151,7 +159,7 @@ def choices(
     be a link, whose mask then comes first."""
     own = catalogue.choices(studio, model=model, shape=shape, also=wanted)
     foreign = _foreign(studio, shape, {key for _, key in own})
-    return [*own, *foreign, ("Random heads", RANDOM), ("Full cache", FULL)]
+    return [*own, *foreign, (RANDOM_NAME, RANDOM), ("Full cache", FULL)]
 
 
 def _foreign(studio: Studio, shape: Shape | None, known: set[str]) -> list[tuple[str, str]]:
