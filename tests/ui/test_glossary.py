@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+import ui
 from rlkv.masks import HeadMask
 from ui.glossary import TERMS, glossary_list, term
 
@@ -46,6 +48,14 @@ def test_a_line_does_not_begin_with_the_bracket_after_a_word() -> None:
     held = term("kl", "KL", before="(", after=").")
     assert held.startswith('<span class="with-term">(<button')
     assert held.endswith("</span>).</span>")
+
+
+def test_no_page_leaves_a_stop_outside_of_the_word_before_it() -> None:
+    parted = re.compile(r"\{term\((?:[^{}]|\{[^{}]*\})*\)\}[,.:;!?)]")
+    pages = sorted(Path(ui.__file__).parent.rglob("*.py"))
+    found = {page.name: parted.findall(page.read_text("utf-8")) for page in pages}
+    assert {name: words for name, words in found.items() if words} == {}
+    assert parted.search("{term('recent', f'latest {recent}')}.")
 
 
 def test_a_typing_mistake_is_found() -> None:

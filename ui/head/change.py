@@ -48,8 +48,9 @@ def build() -> Parts:
     """Lays the part out."""
     section(
         "What this head does to an answer",
-        f"The same question twice, with the head and without its {term('far', 'far past')}. Each "
-        "token is coloured by how much the prediction there moves "
+        "The same question twice, with the head and without its "
+        f"{term('far', 'far past', after='.')} Each token is coloured by how much the prediction "
+        "there moves "
         f"{term('kl', 'KL', before='(', after=').')}",
     )
     with gr.Row(equal_height=False):

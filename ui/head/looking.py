@@ -75,9 +75,9 @@ def build() -> Parts:
     """Lays the part out."""
     section(
         "Where it looks",
-        f"Point at a token to see where it looks. Hatched tokens are {term('far', 'far')}, out of "
-        f"a {term('compressed', 'compressed')} head's sight: neither {term('sink', 'sinks')} nor "
-        f"{term('recent', 'recent')}.",
+        "Point at a token to see where it looks. Hatched tokens are "
+        f"{term('far', 'far', after=',')} out of a {term('compressed', 'compressed')} head's "
+        f"sight: neither {term('sink', 'sinks')} nor {term('recent', 'recent', after='.')}",
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=8, min_width=280):

@@ -87,7 +87,8 @@ def _problem(m: Moment) -> Step:
     )
     words = [
         "A small model follows short programs: it was asked for the value of one name, and worked "
-        f"it out step by step, all sums modulo 10: its {term('chain of thought', 'thinking')}.",
+        "it out step by step, all sums modulo 10: its "
+        f"{term('chain of thought', 'thinking', after='.')}",
         f"Now, at {quoted(m.pieces[m.query])}, it must write the answer: "
         f"{quoted(m.record['answer'])}. But which name was it asked for? The question ended with "
         f"{quoted('?' + m.pieces[m.asked].strip())}, <b>{back} tokens ago</b>.",
@@ -112,9 +113,10 @@ def _look(m: Moment) -> Step:
     )
     reason = ": the name that the question asks for" if m.top == m.asked else ""
     words = [
-        f"{m.name.capitalize()} keeps a {term('full cache', 'full cache')}. At this moment "
+        f"{m.name.capitalize()} keeps a "
+        f"{term('full cache', 'full cache', after='.')} At this moment "
         f"<b>{percent(m.far_share)}</b> of its {term('attention', 'attention')} goes to "
-        f"{term('far', 'far tokens')}.",
+        f"{term('far', 'far tokens', after='.')}",
         f"It looks most, with {percent(float(m.row[m.top]))}, at {quoted(m.pieces[m.top])}, "
         f"{m.query - m.top} tokens back{reason}.",
         "Point at any other token to see where the head looked from there. Click to hold it.",
@@ -150,8 +152,9 @@ def _window(m: Moment) -> Step:
     )
     words = [
         f"A {term('compressed', 'compressed')} head keeps the first {sink} tokens, the "
-        f"{term('sink', 'sinks')}, and the {term('recent', f'latest {recent}')}. "
-        f"<b>{m.n_far} of {total} tokens are gone</b>, and with them {percent(m.far_share)} of "
+        f"{term('sink', 'sinks', after=',')} and the "
+        f"{term('recent', f'latest {recent}', after='.')} <b>{m.n_far} of {total} tokens are "
+        f"gone</b>, and with them {percent(m.far_share)} of "
         "what this head was looking at.",
         "The rest would be stretched to 100 %: it would look hardest at "
         f"{quoted(m.pieces[int(np.argmax(seen))])}, with {percent(float(seen.max()))}, where "

@@ -62,7 +62,7 @@ def _race(record: Record) -> Step:
     same = "the same answer" if final(full) == final(cut) else "another answer"
     words = [
         f"The mask of this model compresses {mask.kept.size - mask.n_kept} of its {mask.kept.size} "
-        f"{term('kv head', 'KV heads')}: a {term('sparsity', 'sparsity')} of "
+        f"{term('kv head', 'KV heads', after=':')} a {term('sparsity', 'sparsity')} of "
         f"{percent(mask.sparsity)}. Both sides get the same question.",
         f"The compressed side gives {same}, {quoted(final(cut))}, which is "
         f"{verdict(cut['right'])}. At {length} tokens it holds "

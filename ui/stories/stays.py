@@ -161,14 +161,15 @@ def _look(c: Case) -> Step:
     words = [
         f"At {quoted(pieces[query])}, just before the token that turned, {c.name} spends "
         f"<b>{percent(float(c.row.sum()))}</b> of its attention on "
-        f"{term('far', 'far tokens')}, and {percent(float(c.row[top]))} on one of them: "
+        f"{term('far', 'far tokens', after=',')} and {percent(float(c.row[top]))} on one of them: "
         f"{quoted(pieces[top])}, {query - top} tokens back.",
     ]
     if copied:
         words.append(
             "That is the very token which the model has to write next. The head finds it in the "
-            f"question and helps to copy it: this is {term('retrieval', 'retrieval')}. Compressed, "
-            "it can't see it any more, and the model is left to guess."
+            "question and helps to copy it: this is "
+            f"{term('retrieval', 'retrieval', after='.')} Compressed, it can't see it any more, "
+            "and the model is left to guess."
         )
     return Step("What it was looking at", words, [Widget("tokens", value)])
 
@@ -199,8 +200,8 @@ def _contrast(c: Case) -> Step:
         f"far too: {percent(float(far[c.calm]))} of its attention on average, against "
         f"{percent(float(far[c.cell]))} of {c.name}. Yet compressing it spoils "
         f"{c.spoiled(c.calm) or 'no'} answers.",
-        f"Attention shows where a head looks, not whether the answer needs it. So the choice "
-        f"is learned from {term('reward', 'rewards')}: this {term('mask', 'mask')} keeps "
+        "Attention shows where a head looks, not whether the answer needs it. So the choice "
+        f"is learned from {term('reward', 'rewards', after=':')} this {term('mask', 'mask')} keeps "
         f"{_kept(c, c.cell)} and compresses {_kept(c, c.calm)}.",
     ]
     return Step("Looking is not needing", words, [Widget("chart", looks), Widget("chart", spoils)])
