@@ -17,6 +17,7 @@ from ui.chat.filler import LENGTHS
 from ui.chat.sides import FULL, RANDOM, Choice, choices, default_choice
 from ui.chat.widgets import chat_list, memory, talk
 from ui.components.header import header, html, title
+from ui.components.slider import Slider
 from ui.engine import MODEL
 from ui.events import QUIET
 from ui.glossary import term
@@ -45,7 +46,7 @@ class Side:
     box: gr.Column
     key: gr.Dropdown
     cut: gr.Column
-    sparsity: gr.Slider
+    sparsity: Slider
     sink: gr.Number
     recent: gr.Number
 
@@ -58,8 +59,8 @@ class Sampling:
     """How tokens are drawn, and what is read."""
 
     blind: gr.Checkbox
-    temperature: gr.Slider
-    top_p: gr.Slider
+    temperature: Slider
+    top_p: Slider
     seed: gr.Number
     longest: gr.Number
     system: gr.Textbox
@@ -223,10 +224,10 @@ def _sides(
 
 def _sampling(blind: gr.Checkbox, slowly: gr.Checkbox) -> Sampling:
     with gr.Accordion("Sampling", open=False, elem_id="sampling"):
-        temperature = gr.Slider(
+        temperature = Slider(
             0, 2, 0, step=0.05, label="Temperature (0: always the likeliest)", elem_id="temperature"
         )
-        top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", elem_id="top-p")
+        top_p = Slider(0.05, 1, 1, step=0.05, label="Top-p", elem_id="top-p")
         with gr.Row(elem_classes="two-fields"):
             seed = gr.Number(0, label="Seed", precision=0, elem_id="seed", min_width=80)
             longest = gr.Number(
@@ -249,7 +250,7 @@ def _side(i: int, name: str, options: list[tuple[str, str]], first: Choice) -> S
             interactive=True, elem_id="mask" if i == 1 else f"mask-{i}",
         )  # fmt: skip
         with gr.Column(visible=not first.is_full, elem_classes="cut-fields") as cut:
-            sparsity = gr.Slider(
+            sparsity = Slider(
                 0, 1, first.sparsity, step=0.01, label="Sparsity: share of KV heads compressed",
                 elem_id="sparsity" if i == 1 else f"sparsity-{i}",
             )  # fmt: skip

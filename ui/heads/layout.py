@@ -13,6 +13,7 @@ import gradio as gr
 from ui.components.charts import chart
 from ui.components.header import header, html, section, title
 from ui.components.headmap import head_map
+from ui.components.slider import Slider
 from ui.glossary import term
 from ui.heads.card import MaskCard, mask_card
 from ui.heads.screen import LENGTHS, OTHERS
@@ -39,7 +40,7 @@ class Page:
     """(layer, KV head) of the open panel; apart from the screen, so that opening a head while an
     edit is under way loses neither."""
     chooser: gr.Dropdown
-    cut: gr.Slider
+    cut: Slider
     length: gr.Radio
     figures: gr.HTML
     view: gr.Radio
@@ -103,12 +104,12 @@ def lay_out() -> Page:
     )  # fmt: skip
 
 
-def _controls() -> tuple[gr.Dropdown, gr.Slider, gr.Radio]:
+def _controls() -> tuple[gr.Dropdown, Slider, gr.Radio]:
     with gr.Column(elem_classes="card"), gr.Row(equal_height=False):
         chooser = gr.Dropdown(
             [], label="Mask", interactive=True, elem_id="mask", scale=3, min_width=250
         )
-        cut = gr.Slider(
+        cut = Slider(
             0, 1, 0.5, step=0.01, label="Sparsity: share of KV heads compressed",
             elem_id="sparsity", scale=3, min_width=250,
         )  # fmt: skip
