@@ -98,6 +98,15 @@ def test_the_slider_moves_all_figures(heads: Page, mask: HeadMask) -> None:
 
 
 @pytest.mark.slow
+def test_a_number_beyond_the_slider_is_its_end_and_no_number_changes_nothing(heads: Page) -> None:
+    box = heads.locator("#sparsity input[type=number]")
+    for typed, left in (("7", "0 of 32"), ("", "0 of 32"), ("-1", "32 of 32"), ("0.5", "16 of 32")):
+        box.fill(typed)
+        expect(figure(heads, "kept")).to_have_text(left)
+        heads.wait_for_timeout(300)  # a refusal would come late, as an error of the console
+    expect(figure(heads, "kept")).to_have_text("16 of 32")
+
+
 def test_the_length_changes_what_is_saved(heads: Page, mask: HeadMask) -> None:
     heads.locator("#length").get_by_text("32k", exact=True).click()
     expect(figure(heads, "kv-saved")).to_contain_text(f"{100 * mask.kv_saved(32768):.1f} %")
@@ -116,6 +125,14 @@ def test_a_click_on_a_cell_tells_about_that_head(heads: Page, mask: HeadMask) ->
     expect(figure(heads, "kept")).to_have_text("32 of 32")
     click_cell(heads, 0, 0)
     expect(heads.locator("#panel [data-head='0.0']")).to_contain_text("1 of 32")
+
+
+def test_nothing_cuts_off_the_ring_around_a_chosen_view(heads: Page) -> None:
+    heads.locator("#view input").first.focus()
+    heads.keyboard.press("ArrowRight")
+    ring = heads.locator("#view label:has(input:checked)")
+    expect(ring).to_have_css("outline-style", "solid")
+    assert heads.locator("#view").evaluate("e => getComputedStyle(e).overflow") == "visible"
 
 
 def test_a_head_is_kept_by_hand(heads: Page) -> None:
@@ -331,6 +348,9 @@ def test_seeds_agree_or_there_is_only_one(page: Page, server: Server, mask: Head
         note = page.locator("#map .hm-note")
         expect(note).to_contain_text("only one seed" if seed == 0 else f"{seed + 1} seeds")
     expect(cell(page, 0, 0)).to_contain_text("/3")
+    bar = page.locator("#map .legend .bar").bounding_box()
+    assert bar is not None
+    assert bar["height"] == 10
     set_sparsity(page, "Home")
     expect(note).to_contain_text("share 100 % of their kept heads")
     expect(cell(page, 3, 3)).to_have_attribute("data-value", "1")
