@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,33 @@ def test_questions_and_answers_branch_and_nothing_is_lost(page: Page, server: Se
     turns.nth(1).get_by_role("button", name="Previous version of this question").click()
     expect(turns.nth(1).locator(".bubble .words")).to_have_text(OTHER)
     assert [node.text for node in kept(page, server) if node.role == "user"] == [SHORT, OTHER]
+
+
+def test_a_reload_opens_the_same_conversation_and_it_goes_on_with_its_model(
+    page: Page, server: Server
+) -> None:
+    """Also where the page has another model chosen by then, or is opened without any."""
+    open_chat(page)
+    ask(page, SHORT)
+    with database(server) as db:
+        keeper = Kept(Chats(db), Votes(db))
+        own = page.locator("#talk .talk").get_attribute("data-chat") or ""
+        nodes = [replace(one, answer={**one.answer, "model": "other/model"} if one.answer else {})
+                 for one in keeper.everything(own)]  # fmt: skip
+        other = keeper.bring("other/model", "Another's", nodes, None)
+    page.reload()
+    expect(page.locator(".turn")).to_have_count(1)
+    model = page.locator("#chat-model input")
+    expect(model).to_have_value("tracer · embedded")
+    page.locator(f".chats [data-chat='{other}'] .open").click()
+    expect(model).to_have_value("other/model")
+    assert f"chat={other}" in page.url
+    page.reload()
+    expect(page.locator(".turn")).to_have_count(1)
+    expect(model).to_have_value("other/model")
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".turn")).to_have_count(0)
+    page.wait_for_function("!location.search.includes('chat=')")
 
 
 @pytest.mark.slow

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from rlkv.errors import UserError
+from storage.errors import StorageError
 from ui.chat import exchange, recorded
 from ui.chat.layout import Page
 from ui.chat.running import Runs
 from ui.chat.screen import Desk, Screen
 from ui.chat.tally import left, tally
 from ui.downloads import take
-from ui.events import PRIVATE
+from ui.events import PRIVATE, QUIET
 from ui.messages import notice, refusal, told
 
 VOTES = ("a", "b", "tie", "skip")
@@ -28,6 +31,16 @@ def drawn(desk: Desk, screen: Screen) -> list[Any]:
     """Everything that shows the open conversation and the others, as `Page.drawn` lists it."""
     beside = tally(desk.kept) + left(desk.studio)
     return [screen, desk.show(screen), desk.listed(screen), beside]
+
+
+def own_model(desk: Desk, screen: Screen | None) -> str:
+    """The model that the open conversation goes on with, the one that wrote it; "" for none."""
+    with suppress(StorageError):  # deleted by another tab
+        branch = desk.branch(screen) if screen is not None and screen.chat else ()
+        model = str(branch[-1].answer.get("model") or "") if branch else ""
+        if model and desk.studio.settings.allows(model):
+            return model
+    return ""
 
 
 class Library:
@@ -106,8 +119,17 @@ def wire_library(desk: Desk, runs: Runs, p: Page) -> None:
         (p.talk.fork, library.forked), (p.talk.vote, library.voted),
         (p.talk.recorded, library.played), (p.kept.new.click, library.new),
     ):  # fmt: skip
-        event(acting(change), p.screen, p.drawn(), **PRIVATE)
+        acted = event(acting(change), p.screen, p.drawn(), **PRIVATE)
+        if change == library.opened:
+            _wire_model(desk, acted, p)
     _wire_files(desk, runs, p)
+
+
+def _wire_model(desk: Desk, opened: Dependency, p: Page) -> None:
+    def follow(screen: Screen | None) -> Any:
+        return own_model(desk, screen) or gr.skip()
+
+    opened.success(follow, p.screen, p.picker.model, **QUIET)
 
 
 def _require_quiet(runs: Runs, request: gr.Request) -> None:
@@ -135,7 +157,8 @@ def _wire_files(desk: Desk, runs: Runs, p: Page) -> None:
         button.click(written(kind), p.screen, p.kept.file, **PRIVATE).success(
             None, None, None, **take("chat-file")
         )
-    p.kept.load.upload(brought, [p.kept.load, p.screen], p.drawn(), **PRIVATE)
+    came = p.kept.load.upload(brought, [p.kept.load, p.screen], p.drawn(), **PRIVATE)
+    _wire_model(desk, came, p)
 
 
 def data_of(event: gr.EventData) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ui.chat.answering import answer
 from ui.chat.asking import Asking
 from ui.chat.fields import wire_fields
 from ui.chat.layout import Page, lay_out
-from ui.chat.library import data_of, drawn, wire_library
+from ui.chat.library import data_of, drawn, own_model, wire_library
 from ui.chat.line import before
 from ui.chat.running import Run, Runs
 from ui.chat.screen import Desk, Screen
@@ -61,13 +61,16 @@ def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> Depe
         return untouched
 
     def chosen(request: gr.Request) -> tuple[str, Any]:
-        """The mask that the address names, and the model that it was learned on."""
+        """The mask that the address names, and the model of its conversation or of that mask."""
+        spoken = own_model(desk, Screen(chat=request.query_params.get("chat")))
         key = str(request.query_params.get("mask") or "")
         entry = catalogue.find(desk.studio, key) if key else None
         if entry is None or entry.key != key:
-            return "", MODEL
+            return "", spoken or MODEL
         own = entry.mask.model
-        return key, own if own and desk.studio.settings.allows(own) else MODEL
+        if not spoken and own and desk.studio.settings.allows(own):
+            return key, own
+        return key, spoken or MODEL
 
     app.load(opened, None, p.drawn(), **QUIET)
     return app.load(chosen, None, [wanted, p.picker.model], **QUIET)

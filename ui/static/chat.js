@@ -56,6 +56,9 @@
       if (!value) return;
       const sameChat = view && view.chat?.id === value.chat?.id, stick = !sameChat || nearEnd();
       const before = turns.length;
+      // A reload opens the same conversation; what the page was opened with stays until there is one.
+      const open = value.autoplay ? "" : value.chat?.id ?? "";
+      if (open || view?.chat) window.rlkvAddress?.("chat", open);
       view = value;
       if (!sameChat && replay) replay.stop();
       root.dataset.chat = value.chat?.id ?? "";
