@@ -28,7 +28,7 @@ def test_sides_are_called_the_same_before_the_model_is_loaded(
 ) -> None:
     slots = range(len(chosen))
     masks = [sides.mask_of(studio, one, (4, 8), "tracer") for one in chosen]
-    known = sides.facts(masks, slots, chosen)
+    known = sides.facts(masks, slots, [one.key for one in chosen])
     unknown = sides.unknown_facts(studio, chosen, slots)
     for name in ("name", "role", "slot"):
         assert [one[name] for one in unknown] == [one[name] for one in known]
