@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 
 import gradio as gr
@@ -10,6 +9,7 @@ from gradio.components import LoginButton
 from huggingface_hub import get_token
 
 from rlkv.errors import UserError
+from ui import space
 from ui.studio import Studio
 
 SIGN_IN = "Sign in with Hugging Face first: the mask is pushed as you."
@@ -46,7 +46,8 @@ def require_token(studio: Studio, signed_in: gr.OAuthToken | None) -> str | None
 
 def login_button() -> LoginButton | None:
     """Adds Hugging Face's button where signing in is possible: on a Space with `hf_oauth: true`."""
-    if not os.environ.get("SPACE_ID") or not os.environ.get("OAUTH_CLIENT_ID"):
+    here = space.here()
+    if here is None or not here.sign_in:
         return None
     if find_spec("authlib") is None or find_spec("itsdangerous") is None:
         return None
