@@ -104,7 +104,7 @@ def rlkv_attention(
     )
 
     def attend(inputs: Inputs) -> torch.Tensor:
-        if known is not None and known[0].enabled:
+        if known is not None:
             return _mixed(inputs, *known, rule)
         return _own(inputs, sliding_window, rule)
 

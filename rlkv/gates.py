@@ -42,7 +42,6 @@ class Gates(nn.Module):
         self.window = StreamingWindow(sink, recent)
         self.sharpness = 1.0
         self.kept: int | None = None
-        self.enabled = True
         self._held: torch.Tensor | None = None
 
     def effective(self) -> torch.Tensor:
@@ -102,15 +101,6 @@ class Gates(nn.Module):
             yield
         finally:
             self._held = None
-
-    @contextmanager
-    def disabled(self) -> Iterator[None]:
-        """Within it the model behaves as if it had no gates."""
-        before, self.enabled = self.enabled, False
-        try:
-            yield
-        finally:
-            self.enabled = before
 
 
 def attach(model: PreTrainedModel, *, sink: int, recent: int) -> Gates:

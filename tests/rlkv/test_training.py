@@ -366,11 +366,15 @@ def test_a_mismatch_of_rollout_and_loss_shows(
     """Were rollouts drawn under other gates than the loss uses, the report would say so."""
     draw = Sampler.draw
 
-    def drawn_without_gates(self: Sampler, prompts: list[list[int]]) -> Any:
-        with self.gates.disabled():
+    def drawn_under_open_gates(self: Sampler, prompts: list[list[int]]) -> Any:
+        before = self.gates.values.detach().clone()
+        self.gates.values.data.fill_(1.0)
+        try:
             return draw(self, prompts)
+        finally:
+            self.gates.values.data.copy_(before)
 
-    monkeypatch.setattr(Sampler, "draw", drawn_without_gates)
+    monkeypatch.setattr(Sampler, "draw", drawn_under_open_gates)
     log = Log()
     fast = {"learning_rate": 0.5, "penalty": 1.0, "hardening": "none"}
     train(make_config({**SMALL, **fast, "eval_problems": 0}), tmp_path, log)
