@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from storage.database import Database, open_database
 from tests.browser.conftest import Server, Watch
 from tests.load.stage import started
 
@@ -43,3 +45,16 @@ SECRETS = {
     "MY_PASSWORD": "THISISSECRETNUMBERTHREE",
     "RLKV_AUTH": "",
 }
+
+
+@pytest.fixture
+def client(app: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=app.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def db(app: Server) -> Iterator[Database]:
+    db = open_database(app.folder)
+    yield db
+    db.close()

@@ -1,5 +1,5 @@
 """What looks like one of Gradio's file objects is a file only where a component is made for files.
-`tests/security/test_requests.py` tries the real app."""
+`tests/security/test_files.py` tries the real app."""
 
 from __future__ import annotations
 

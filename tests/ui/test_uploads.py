@@ -1,5 +1,5 @@
 """What one address may upload to a shared copy; that uploads have a largest size is in
-`tests/security/test_requests.py`."""
+`tests/security/test_files.py`."""
 
 from __future__ import annotations
 
