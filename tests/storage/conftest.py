@@ -6,6 +6,7 @@ import pytest
 
 from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
+from storage.snapshots import Snapshots
 
 
 @pytest.fixture
@@ -13,6 +14,25 @@ def db(tmp_path: Path) -> Iterator[Database]:
     database = open_database(tmp_path)
     yield database
     database.close()
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    return tmp_path / "bucket" / "snapshots"
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Database]:
+    db = open_database(tmp_path / "live")
+    yield db
+    db.close()
+
+
+@pytest.fixture
+def snapshots(live: Database, bucket: Path) -> Iterator[Snapshots]:
+    taker = Snapshots(live.path, bucket, keep=3)
+    yield taker
+    taker.close()
 
 
 @pytest.fixture
