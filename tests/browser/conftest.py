@@ -16,10 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
+from rlkv.masks import HeadMask
 from storage.database import Database, open_database
+from storage.masks import Masks
+from tests.browser.head_map import HEADS, LAYERS, figure
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -172,3 +176,24 @@ def context(browser: Browser, server: Server, watch: Watch) -> Iterator[BrowserC
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+@pytest.fixture
+def mask() -> HeadMask:
+    """Gates that fall from left to right and top to bottom, so that every rank is known."""
+    scores = np.linspace(1.0, 0.0, LAYERS * HEADS).reshape(LAYERS, HEADS)
+    return HeadMask.from_scores(
+        scores, sparsity=0.5, sink=4, recent=16, model="tracer", name="Falling"
+    )
+
+
+@pytest.fixture
+def heads(page: Page, server: Server, mask: HeadMask) -> Iterator[Page]:
+    """The page, open on that mask."""
+    db = open_database(server.folder)
+    key = Masks(db).save(mask.to_record()).id
+    page.goto(f"/heads?mask={key}")
+    page.wait_for_selector("#map [role=gridcell]")  # the first time the server imports torch
+    expect(figure(page, "kept")).to_have_text("16 of 32")
+    yield page
+    db.close()
