@@ -17,7 +17,7 @@ from storage.database import Database
 from storage.jobs import Job, Jobs
 from storage.metrics import Metrics
 from tests.holding import holding
-from tests.rlkv.test_training import SMALL
+from tests.rlkv.short_training import SMALL
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -16,7 +16,7 @@ from rlkv.training import ranks
 from rlkv.training.config import make_config
 from rlkv.training.grpo import GateTrainer
 from rlkv.training.run import train
-from tests.rlkv.test_training import SMALL
+from tests.rlkv.short_training import SMALL
 
 # Hot enough that the samples of a problem differ: else their gradients cancel out.
 SETTINGS = {"steps": 3, "prompts_per_step": 4, "problems": 16, "eval_problems": 0, "save_every": 1}

@@ -14,7 +14,7 @@ from rlkv.training import ranks
 from rlkv.training.config import make_config
 from rlkv.training.run import train
 from tests.rlkv.endings import end_as
-from tests.rlkv.test_training import SMALL, Log
+from tests.rlkv.short_training import SMALL, Log
 
 CONFIG = make_config({**SMALL, "steps": 1, "prompts_per_step": 4, "eval_problems": 0})
 REASONS = [["end", "end", "length", "repetition"], ["repetition", "length", "end", "end"]]

@@ -21,7 +21,7 @@ from storage.launching import ROOT
 from storage.masks import Masks
 from storage.metrics import Metrics
 from storage.supervisor import ensure_running
-from tests.rlkv.test_training import SMALL
+from tests.rlkv.short_training import SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

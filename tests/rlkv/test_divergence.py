@@ -19,7 +19,7 @@ from storage.database import open_database
 from storage.jobs import Jobs
 from storage.masks import Masks
 from storage.metrics import Metrics
-from tests.rlkv.test_training import SMALL, Log, _short_training
+from tests.rlkv.short_training import SMALL, Log, short_training
 
 CONFIG = make_config({**SMALL, "max_new_tokens": 72, "eval_problems": 0, "hardening": "none"})
 
@@ -30,7 +30,7 @@ def test_a_reward_that_is_no_number_stops_the_training(bad: float) -> None:
         return bad if step == 2 else float(i % 2)
 
     with pytest.raises(UserError, match=r"Step 3: the reward is not a finite number.*no checkp"):
-        _short_training(*load_model("tracer"), reward=reward)
+        short_training(*load_model("tracer"), reward=reward)
 
 
 def test_a_gate_that_becomes_nan_ends_the_job_at_the_last_good_checkpoint() -> None:
@@ -81,7 +81,7 @@ def test_a_gradient_that_is_no_number_moves_nothing(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Gates, "penalty", penalty)
         with pytest.raises(UserError, match="Step 1: the gradient"):
-            _short_training(model, tokenizer, reward=lambda step, i: 1.0)
+            short_training(model, tokenizer, reward=lambda step, i: 1.0)
     assert seen
 
 

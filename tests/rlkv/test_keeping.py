@@ -19,8 +19,8 @@ from storage.masks import Masks
 from storage.metrics import Metrics
 from tests.processes.stage import wait_for
 from tests.rlkv.jobs_stand_in import Cloud, cloud
+from tests.rlkv.short_training import Log
 from tests.rlkv.test_remote import REMOTE, worker
-from tests.rlkv.test_training import Log
 
 QUICK = """
 import os, time

@@ -22,7 +22,7 @@ from storage.database import Database, open_database
 from storage.jobs import Jobs
 from storage.masks import Masks
 from storage.metrics import Metrics
-from tests.rlkv.test_training import SMALL, Log
+from tests.rlkv.short_training import SMALL, Log
 
 CONFIG = make_config({**SMALL, "steps": 1, "device": "cpu"})
 

@@ -27,7 +27,7 @@ from rlkv.tasks import get_task
 from rlkv.training import run
 from rlkv.training.config import make_config
 from rlkv.training.self_distillation import Solution
-from tests.rlkv.test_training import Log
+from tests.rlkv.short_training import Log
 
 class Short(Log):
     def should_stop(self):  # one look at all texts is the worst of elimination

@@ -17,7 +17,7 @@ from rlkv.training.out_of_memory import train_as_planned, train_within_memory
 from rlkv.training.rows import rows_in
 from rlkv.training.run import train
 from rlkv.training.sampler import Sampler
-from tests.rlkv.test_training import SMALL, Log
+from tests.rlkv.short_training import SMALL, Log
 
 CONFIG = make_config({**SMALL, "eval_problems": 0, "device": "cpu"})
 

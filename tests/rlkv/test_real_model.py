@@ -16,7 +16,7 @@ from rlkv.models import load_model, read_spec
 from rlkv.tasks import get_task
 from rlkv.training.config import make_config
 from rlkv.training.run import train
-from tests.rlkv.test_training import Log
+from tests.rlkv.short_training import Log
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow, pytest.mark.timeout(900)]
 

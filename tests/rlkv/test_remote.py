@@ -33,8 +33,8 @@ from storage.launching import ROOT, scrubbed
 from storage.masks import Masks
 from storage.metrics import Metrics
 from tests.rlkv.jobs_stand_in import TOKEN, Cloud, cloud
+from tests.rlkv.short_training import SMALL, Log
 from tests.rlkv.test_hub import use
-from tests.rlkv.test_training import SMALL, Log
 
 REMOTE: dict[str, Any] = {**SMALL, "steps": 2, "where": "hf-job", "flavor": "cpu-basic"}
 FAIL = "import os; print('so says', os.environ['HF_TOKEN']); raise SystemExit(3)\n"

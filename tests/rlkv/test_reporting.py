@@ -20,7 +20,7 @@ from rlkv.worker import create, run_job
 from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
 from storage.metrics import Metrics
-from tests.rlkv.test_training import SMALL, Log
+from tests.rlkv.short_training import SMALL, Log
 
 STAND_IN = """
 import json, os

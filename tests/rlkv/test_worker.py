@@ -19,7 +19,7 @@ from storage.database import Database, open_database
 from storage.jobs import Job, Jobs
 from storage.masks import Masks
 from storage.metrics import Metrics
-from tests.rlkv.test_training import SMALL
+from tests.rlkv.short_training import SMALL
 
 
 @pytest.fixture
