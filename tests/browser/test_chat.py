@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from rlkv.dialogue import Control, Message, Sampling, SideSpec, converse
 from rlkv.masks import HeadMask
@@ -32,6 +32,24 @@ from tests.browser.conftest import Server
 from ui.catalogue import shipped
 
 pytestmark = pytest.mark.browser
+
+
+def test_an_answer_is_followed_though_the_server_once_gives_nothing(page: Page) -> None:
+    """As where it dies while it sends."""
+    left = [2]
+
+    def respond(route: Route) -> None:
+        cut_off = left[0] > 0 and '"pull"' in (route.request.post_data or "")
+        left[0] -= cut_off
+        route.fulfill(
+            body="null", content_type="application/json"
+        ) if cut_off else route.continue_()
+
+    open_chat(page)
+    page.route("**/component_server/", respond)
+    turn = ask(page, SHORT)
+    assert left == [0]
+    assert len(turn.locator(".token-text").first.inner_text()) > 10
 
 
 @pytest.mark.clock

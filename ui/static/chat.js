@@ -108,7 +108,8 @@
       let failures = 0;
       while (following === token && root.isConnected) {
         let got;
-        try { got = await server.pull({ run: token, have: turn.have }); failures = 0; } catch { if (++failures > RETRIES) break; await sleep(500); continue; }
+        // A server that dies while it answers gives nothing at all.
+        try { got = await server.pull({ run: token, have: turn.have }); if (!got) throw Error(); failures = 0; } catch { if (++failures > RETRIES) break; await sleep(500); continue; }
         const began = performance.now(), stick = nearEnd();
         if (got.state === "gone") break;
         got.sides.forEach((side, i) => turn.feed(i, side));
