@@ -197,6 +197,8 @@ class EvalConfig(BaseModel):
             found = sorted({round(float(part), 4) for part in parts if str(part).strip()})
         except (TypeError, ValueError) as error:
             raise ValueError("give numbers such as 0.3, 0.5, 0.7") from error
+        if not found:
+            raise ValueError("give at least one number, such as 0.5")
         if any(not 0 < s <= 1 for s in found):
             raise ValueError(
                 "sparsities lie above 0 and up to 1; the full cache is always measured"

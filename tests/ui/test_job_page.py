@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from tests.ui.handlers import built, handler
 from ui import job_view, train
 from ui.downloads import _written
 from ui.evaluation import page as evaluation
+from ui.evaluation import view as evaluation_view
 from ui.job_page import request_key
 from ui.studio import Settings, Studio
 
@@ -51,6 +53,13 @@ def test_a_job_that_ended_before_its_first_step_shows_no_gates(studio: Studio) -
     ended = studio.jobs.get(job.id)
     assert ended.is_terminal
     assert job_view.live(studio, ended)[1] is None
+
+
+def test_an_evaluation_in_line_says_that_it_waits(studio: Studio) -> None:
+    """What it waits for may be a training, which is not in its list."""
+    job = create_evaluation(small(seed=1), studio.db)
+    assert "Waits until the jobs before it have ended" in evaluation_view._meter(job)
+    assert "Beginning" in evaluation_view._meter(replace(job, state="running", total_steps=0))
 
 
 @pytest.mark.parametrize("kind", KINDS)

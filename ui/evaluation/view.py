@@ -52,6 +52,8 @@ def few(measured: Measured) -> str:
 def _meter(job: Job) -> str:
     phase = job.phase if job.phase not in ("", "answering") else ""
     words = f"{job.step:,} of {job.total_steps:,} answers" if job.total_steps else "Beginning"
+    if job.state == "queued":
+        words = "Waits until the jobs before it have ended"
     if phase:
         done = f": {job.phase_done} of {job.phase_total}" if job.phase_total else ""
         words = f"{'Ranking the heads' if phase == 'ranking' else phase}{done}"

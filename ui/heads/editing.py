@@ -16,6 +16,8 @@ MOST = 100
 TOGETHER = 1.0
 """Seconds within which moves of the slider count as one edit."""
 MB = 1_000_000
+MOST_MB = 1_000_000_000
+"""The largest budget in MB: a million GB."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def best_under_budget(
         raise UserError("This mask names no model known here, so its heads have no known size.")
     if not _whole(length, 1, 10_000_000) or not _whole(batch, 1, 100_000):
         raise UserError("Length and batch are whole numbers from 1 up.")
-    if not np.isfinite(megabytes) or not 0 < megabytes <= 1e9:
-        raise UserError("The budget is a number of MB above 0.")
+    if not np.isfinite(megabytes) or not 0 < megabytes <= MOST_MB:
+        raise UserError(f"The budget is a number of MB above 0 and up to {MOST_MB:,}.")
     tokens, rows = int(length), int(batch)
     least = kv_megabytes(mask.keep_best(0), size, tokens, rows)
     if megabytes < least:

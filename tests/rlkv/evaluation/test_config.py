@@ -37,6 +37,7 @@ def test_a_mask_from_a_link_is_called_by_the_whole_link() -> None:
         ({"methods": ["learnt"]}, "Methods: choose some of learned"),
         ({"sparsities": "0.5, half"}, "Sparsities: give numbers such as"),
         ({"sparsities": [0.0]}, "above 0 and up to 1"),
+        ({"sparsities": " , "}, "Sparsities: give at least one number"),
         ({"problems": 0}, "Problems:"),
         ({"methods": ["inverse"]}, "Choose a learned mask"),
         ({"temprature": 1}, "temprature:"),

@@ -92,6 +92,7 @@ def test_a_budget_below_the_window_is_refused_with_what_is_needed(mask: HeadMask
     [
         ({"megabytes": 0.0}, "above 0"),
         ({"megabytes": float("nan")}, "above 0"),
+        ({"megabytes": 1e12}, "up to 1,000,000,000"),
         ({"length": 0}, "whole numbers"),
         ({"length": 1.5}, "whole numbers"),
         ({"batch": -1}, "whole numbers"),
