@@ -180,8 +180,8 @@ def _kept() -> Kept:
 def _composer() -> tuple[gr.Textbox, gr.Button, gr.Button]:
     with gr.Row(equal_height=False, elem_classes="composer"):
         question = gr.Textbox(
-            EXAMPLES[2], show_label=False, container=False, lines=1, max_lines=6, scale=8,
-            placeholder="Ask both sides",
+            EXAMPLES[2], show_label=False, label="Question", container=False,
+            lines=1, max_lines=6, scale=8, placeholder="Ask both sides",
             elem_id="question", min_width=200,
         )  # fmt: skip
         send = gr.Button("Send", variant="primary", scale=1, min_width=76, elem_id="send")

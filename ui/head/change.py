@@ -56,12 +56,14 @@ def build() -> Parts:
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=280):
             question = gr.Textbox(
-                show_label=False, container=False, lines=2, max_lines=6, max_length=4000,
+                show_label=False, label="Question", container=False,
+                lines=2, max_lines=6, max_length=4000,
                 placeholder="Write a question", elem_id="change-text",
             )  # fmt: skip
         with gr.Column(scale=4, min_width=240):
             base = gr.Radio(
                 [IN_MASK, ALONE], value=IN_MASK, show_label=False, container=False,
+                label="The other heads",
                 elem_id="change-base",
             )  # fmt: skip
         button = gr.Button("Compare", variant="primary", scale=1, min_width=100, elem_id="change")

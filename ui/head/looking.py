@@ -82,12 +82,14 @@ def build() -> Parts:
     with gr.Row(equal_height=False):
         with gr.Column(scale=8, min_width=280):
             text = gr.Textbox(
-                show_label=False, container=False, lines=2, max_lines=8, max_length=8000,
+                show_label=False, label="Text to look at", container=False,
+                lines=2, max_lines=8, max_length=8000,
                 placeholder="Write a question or a text", elem_id="look-text",
             )  # fmt: skip
         with gr.Column(scale=3, min_width=220):
             kind = gr.Radio(
                 [QUESTION, PLAIN], value=QUESTION, show_label=False, container=False,
+                label="What the text is",
                 elem_id="look-kind",
             )  # fmt: skip
         button = gr.Button("Look", variant="primary", scale=1, min_width=90, elem_id="look")

@@ -70,7 +70,7 @@ def build(studio: Studio, app: gr.Blocks) -> None:
     with gr.Column(elem_classes="card", visible=False) as other:
         section("Model", "What the measurements on this page run on.")
         model = gr.Textbox(
-            show_label=False, container=False, max_length=500, elem_id="head-model",
+            show_label=False, label="Model", container=False, max_length=500, elem_id="head-model",
             placeholder="A Hub id, a folder or a .gguf file; Enter loads it",
         )  # fmt: skip
     parts = Parts(here, title, picture, figures, course, model, look, effect, table)

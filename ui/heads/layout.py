@@ -123,6 +123,7 @@ def _controls() -> tuple[gr.Dropdown, Slider, gr.Radio]:
 def _views() -> tuple[gr.Radio, gr.Dropdown]:
     view = gr.Radio(
         [(name, key) for key, name in VIEWS.items()], value="gate", show_label=False,
+        label="What the map shows",
         container=False, elem_id="view", elem_classes="chips",
     )  # fmt: skip
     other = gr.Dropdown(

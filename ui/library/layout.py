@@ -53,10 +53,12 @@ def lay_out() -> Page:
         with gr.Row(equal_height=False, elem_classes="finding"):
             words = gr.Textbox(
                 placeholder="Search name, model, task, seed, origin", show_label=False,
+                label="Search the masks",
                 container=False, max_length=200, elem_id="search", scale=3, min_width=220,
             )  # fmt: skip
             model = gr.Dropdown(
                 [("All models", "")], value="", show_label=False, container=False,
+                label="Model of the masks",
                 interactive=True, elem_id="of-model", scale=2, min_width=200,
             )  # fmt: skip
         bar = live_html("undo-delete")
@@ -69,7 +71,8 @@ def lay_out() -> Page:
             "or head scores such as those of KVzip (.json, .npy, .safetensors, .tsv).",
         )
         files = gr.File(
-            file_count="multiple", show_label=False, height=150, elem_id="files", type="filepath",
+            file_count="multiple", show_label=False, label="Files of masks",
+            height=150, elem_id="files", type="filepath",
         )  # fmt: skip
         imports = live_html("imports")
     file = gr.DownloadButton(visible="hidden", elem_id="library-file")

@@ -11,6 +11,7 @@ from segno.encoder import DataOverflowError
 
 from rlkv.errors import UserError
 from rlkv.masks import HeadMask
+from ui.catalogue import name_of
 
 PAGES = {"heads": "Heads", "chat": "Chat", "evaluate": "Evaluate"}
 _BASE = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]{1,200}(/[A-Za-z0-9._~%/-]{0,200})?/", re.ASCII)
@@ -44,7 +45,7 @@ def share_card(mask: HeadMask, base: object, page: object, key: str) -> str:
     return (
         f'<section class="share" data-key="{escape(key)}" aria-label="Link to a mask">'
         f'<div class="qr">{qr_code(link)}</div><div class="about-link">'
-        f"<h2 class=sect>{escape(mask.name or 'Mask')} as a link</h2>"
+        f"<h2 class=sect>{escape(name_of(key, mask))} as a link</h2>"
         f'<p class="sub">The {mask.n_kept} kept heads and the window, in the address itself: '
         "nothing is uploaded. The gates are not in it; export the mask for those.</p>"
         f'<p class="where">Opens in {where}</p>'

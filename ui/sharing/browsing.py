@@ -53,11 +53,13 @@ def hub_panel(studio: Studio, app: gr.Blocks, pending: gr.State, imports: gr.HTM
         with gr.Row(equal_height=False, elem_classes="finding"):
             model = gr.Dropdown(
                 [one.ref for one in KNOWN], value=MODEL, show_label=False, container=False,
+                label="Model of the masks on the Hub",
                 allow_custom_value=True, interactive=True, scale=3, min_width=220,
                 elem_id="hub-model",
             )  # fmt: skip
             words = gr.Textbox(
                 placeholder="Words in the name", show_label=False, container=False, scale=2,
+                label="Words in the name",
                 min_width=160, max_length=LONGEST, elem_id="hub-words",
             )  # fmt: skip
             look_up = gr.Button("Look on the Hub", scale=1, min_width=150, elem_id="hub-look")

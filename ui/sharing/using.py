@@ -57,6 +57,7 @@ def use_panel() -> UsePanel:
         with gr.Row(equal_height=True):
             repo = gr.Textbox(
                 placeholder="owner/name", show_label=False, container=False, scale=4,
+                label="Repository on the Hub",
                 min_width=260, max_length=LONGEST_REPO, elem_id="repo",
             )  # fmt: skip
             push = gr.Button("Push to the Hub", scale=1, min_width=140, elem_id="push")

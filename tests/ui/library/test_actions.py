@@ -145,6 +145,8 @@ def test_a_code_as_large_as_fits_and_words_where_none_does() -> None:
     base = "https://user-space.hf.space/"
     assert "<svg" in share_card(HeadMask.full(36, 8), base, "heads", "k")
     assert "too large" in share_card(HeadMask.full(200, 64), base, "heads", "k")
+    example = HeadMask.from_pretrained("tracer")
+    assert ">Shipped example as a link<" in share_card(example, base, "heads", "shipped")
 
 
 def test_an_import_is_kept_once_and_for_a_model_of_its_shape(
