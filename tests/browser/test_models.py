@@ -76,6 +76,21 @@ def test_a_model_of_the_list_is_picked_and_its_download_named(page: Page) -> Non
     expect(page.locator("#chat-load")).to_be_disabled()
 
 
+def test_what_is_pasted_into_the_chooser_takes_the_place_of_what_it_said(page: Page) -> None:
+    field = page.locator("#chat-model input")
+    field.click()
+    page.keyboard.insert_text("/no/model.gguf")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("/no/model.gguf")
+    expect(page.locator("#chat-facts")).to_contain_text("There is no model '/no/model.gguf'")
+    field.blur()
+    field.click()
+    field.click()  # again: to put the cursor somewhere
+    page.keyboard.press("End")
+    page.keyboard.insert_text("2")
+    expect(field).to_have_value("/no/model.gguf2")
+
+
 def test_what_is_read_of_a_model_moves_nothing_below_it(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     expect(fact(page, "need")).to_contain_text("of full cache")

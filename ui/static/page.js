@@ -18,6 +18,14 @@
     stored((storage) => storage.setItem("rlkv-theme", next));
     apply(next);
   };
+  // A click into a chooser selects what it says, as the Tab key does: what is then typed or pasted
+  // takes its place instead of being added to it.
+  let entered = null;
+  document.addEventListener("focusin", (event) => { entered = event.target; });
+  document.addEventListener("click", ({ target }) => {
+    if (target === entered && target.matches('input[role="combobox"]')) target.select();
+    entered = null;
+  });
   // Puts a choice into the address bar, so that a reload or a sent link opens the same view.
   window.rlkvAddress = (key, value) => {
     const here = new URL(location.href);
