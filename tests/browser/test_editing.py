@@ -289,6 +289,25 @@ FORGED = [
 ]
 
 
+def test_a_painted_mask_is_tried_in_chat_without_being_kept(
+    editor: Page, key: str, mask: HeadMask, db: Database
+) -> None:
+    before = len(Masks(db).list())
+    editor.locator("#try").click()  # as it was opened: by its key, so that its cut can be moved
+    editor.wait_for_url(f"**/chat?mask={key}")
+    editor.go_back()
+    wait_for_kept(editor, 16)
+    editor.get_by_label("Edit: drag over cells").check()
+    click_cell(editor, 3, 7)
+    expect_kept(editor, 17)
+    painted = mask.toggle(3, 7).to_link()
+    editor.locator("#try").click()
+    editor.wait_for_url(f"**/chat?mask={painted}")
+    expect(editor.locator("#mask input")).to_have_value("From a link, not kept · 4x8")
+    expect(editor.locator("#sparsity input[type=number]")).to_have_value("0.4688")
+    assert len(Masks(db).list()) == before
+
+
 def test_forged_events_change_nothing(editor: Page) -> None:
     click_cell(editor, 1, 1)
     expect(panel(editor, 1, 1)).to_contain_text("compressed")

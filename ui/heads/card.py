@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
+import numpy as np
 
 from rlkv.mask_metrics import true_info
 from rlkv.masks import HeadMask
@@ -34,6 +36,9 @@ class MaskCard:
 
     name: gr.Textbox
     save: gr.Button
+    talk: gr.Button
+    chat: gr.Textbox
+    """Address of the chat with the mask on screen; never seen."""
     download: gr.Button
     file: gr.DownloadButton
     load: gr.UploadButton
@@ -54,15 +59,18 @@ def mask_card() -> MaskCard:
         with gr.Row(equal_height=True):
             name = gr.Textbox(
                 placeholder="Name of the mask", show_label=False, container=False,
+                label="Name of the mask",
                 max_length=MAX_NAME, scale=4, min_width=200, elem_id="name",
             )  # fmt: skip
             save = gr.Button("Save", variant="primary", scale=1, min_width=110, elem_id="save")
+            talk = gr.Button("Try it in Chat", scale=1, min_width=130, elem_id="try")
             download = gr.Button("Download", scale=1, min_width=110, elem_id="download")
             load = gr.UploadButton("Load a file", scale=1, min_width=110, elem_id="load")
         imports = live_html("loaded")
         use = use_panel()
         file = gr.DownloadButton(visible="hidden", elem_id="download-file")
-    return MaskCard(name, save, download, file, load, gr.State(()), imports, use)
+        chat = gr.Textbox(visible="hidden", elem_id="try-address")
+    return MaskCard(name, save, talk, chat, download, file, load, gr.State(()), imports, use)
 
 
 def wire_mask_card(
@@ -99,6 +107,9 @@ def wire_mask_card(
     card.save.click(save, [screen, card.name], [*everything, card.name], **PRIVATE).success(
         None, chooser, None, **script
     )
+    card.talk.click(_chat_address, screen, card.chat, **PRIVATE).success(
+        None, card.chat, None, js="to => { location.href = to; }", api_visibility="private"
+    )
     card.download.click(_write, screen, card.file, **PRIVATE).success(
         None, None, None, **take("download-file")
     )
@@ -109,6 +120,14 @@ def wire_mask_card(
     )
     card.imports.discard(lambda: [(), ""], None, waiting, **QUIET)
     wire_use(studio, card.use, screen, lambda now: now.mask)
+
+
+def _chat_address(now: Screen | None) -> str:
+    """A mask that was changed here travels in the address, so nothing needs to be kept first."""
+    if now is None:
+        raise refusal("There is no mask to chat with.")
+    is_changed = not np.array_equal(now.mask.kept, now.entry.mask.kept)
+    return f"./chat?mask={quote(now.mask.to_link() if is_changed else now.key)}"
 
 
 def _write(now: Screen | None) -> str:
