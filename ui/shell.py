@@ -13,7 +13,7 @@ from gradio.components import Navbar
 from gradio.routes import App
 from starlette.middleware import Middleware
 
-from ui import api, overview, sessions, uploads, visitor
+from ui import api, overview, sessions, uploads, visitor, waiting
 from ui.components.link_banner import link_banner
 from ui.components.tour import STOPS, tour
 from ui.events import QUIET
@@ -104,6 +104,8 @@ def _pages(studio: Studio) -> gr.Blocks:
                 link_banner(studio, app)
             if page.name in STOPS:
                 tour(page.name)
+    # Closed to what would run a model past the line (on a Space Gradio closes it by itself).
+    app.queue(max_size=waiting.MOST if studio.settings.shared else None, api_open=False)
     return cast(gr.Blocks, app)
 
 
@@ -133,7 +135,7 @@ def launch_options(data_dir: Path) -> dict[str, Any]:
 
 def for_visitors() -> list[Middleware]:
     """What every request to a shared copy goes through."""
-    return [*visitor.middleware(), uploads.middleware()]
+    return [*visitor.middleware(), uploads.middleware(), waiting.middleware()]
 
 
 def private_paths(data_dir: Path) -> list[Path]:

@@ -93,6 +93,8 @@ def _wire_answers(desk: Desk, runs: Runs, p: Page) -> None:
 
     def failed(token: str, screen: Screen | None) -> list[Any]:
         run = runs.get(str(token))
+        if run is not None and run.state == "waiting":  # it was not let into the line
+            run.finish("stopped")
         question = run.plan.question if run else gr.skip()
         return [*_drawn_anyway(desk, screen), *_buttons(busy=False), question]
 
