@@ -12,10 +12,9 @@ import sys
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
 
 from rlkv.attention import NewTokens, enable
-from rlkv.cache_layer import CompressedLayer, Store, require_left_padding
+from rlkv.cache_layer import CompressedLayer, CountingCache, Store, require_left_padding
 from rlkv.clock import Clock, Ring
 from rlkv.errors import UserError
 from rlkv.grouped import ScoreRule, grouped_attention
@@ -175,7 +174,7 @@ class SplitHeadLayer(CompressedLayer):
         return out
 
 
-class SplitHeadCache(Cache):
+class SplitHeadCache(CountingCache):
     """The KV cache of one model under one mask: pass it as `past_key_values`.
 
     Any number of them, with different masks, serve one loaded model side by side. After
@@ -202,7 +201,7 @@ class SplitHeadCache(Cache):
                 kept = torch.zeros(layer.kv_heads, dtype=torch.bool)
                 own = StreamingWindow(0, layer.window)
                 layers.append(SplitHeadLayer(kept, own, self.clock))
-        super().__init__(layers=layers)
+        super().__init__(model, layers)
         self.mask = mask
 
     def fork(self) -> SplitHeadCache:

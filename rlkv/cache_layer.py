@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from transformers.cache_utils import CacheLayerMixin
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, CacheLayerMixin
 
 from rlkv.attention import NewTokens
 from rlkv.errors import UserError
 from rlkv.padding import Rows
+from rlkv.turning_positions import require_unturned, turns_at
 
 STEP = 8
 """Tokens by which a store grows at least; long ones grow by 1/128 to bound the copying."""
@@ -69,6 +73,8 @@ class CountingLayer(CacheLayerMixin):
     is_croppable = False  # what was dropped can't be had back
     supports_early_init = False
     seen: int
+    turns_at: int | None = None
+    """Of the model (`rlkv.turning_positions`); set by the cache that the layer belongs to."""
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.is_initialized = True
@@ -83,9 +89,28 @@ class CountingLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
+    def count(self, tokens: int) -> None:
+        """Counts new tokens of each row.
+
+        Raises:
+            UserError: if the model's positions can't go on from what is held.
+        """
+        require_unturned(self.turns_at, self.seen, self.seen + tokens)
+        self.seen += tokens
+
     def reset(self) -> None:
         """Forgets everything and frees the memory."""
         self.seen = 0
+
+
+class CountingCache(Cache):
+    """The caches of a model's layers, which keep to its positions."""
+
+    def __init__(self, model: PreTrainedModel, layers: Sequence[CountingLayer]) -> None:
+        super().__init__(layers=list(layers))
+        limit = turns_at(model.config)
+        for layer in layers:
+            layer.turns_at = limit
 
 
 class CompressedLayer(CountingLayer):
@@ -97,7 +122,7 @@ class CompressedLayer(CountingLayer):
         """Counts the tokens and hands them to attention."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        self.seen += key_states.shape[2]
+        self.count(key_states.shape[2])
         return NewTokens(self, key_states, value_states), value_states
 
     def crop(self, max_length: int) -> None:

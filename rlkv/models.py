@@ -34,6 +34,7 @@ from rlkv.masks import HeadMask
 from rlkv.out_of_memory import is_out_of_memory
 from rlkv.random_shapes import RANDOM_SHAPES
 from rlkv.shipped import EXAMPLES
+from rlkv.turning_positions import turns_at
 
 EMBEDDED = "tracer"
 EMBEDDED_FOLDER = EXAMPLES / "models" / "tracer"
@@ -239,8 +240,9 @@ def _spec(ref: str, config: PreTrainedConfig, layout: Layout, dtype: torch.dtype
 
 
 def max_length(config: PreTrainedConfig) -> int:
-    """Tokens that the model reads at most."""
-    return int(config.get_text_config(decoder=True).max_position_embeddings)
+    """Tokens that the model reads at most, with one set of positions (`rlkv.turning_positions`)."""
+    longest = int(config.get_text_config(decoder=True).max_position_embeddings)
+    return min(longest, turns_at(config) or longest)
 
 
 def _source(ref: str) -> tuple[str, dict[str, Any]]:

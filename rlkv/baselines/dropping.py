@@ -12,13 +12,12 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
 
 from rlkv.attention import NewTokens, enable
 from rlkv.baselines.budget import Budget, EqualBytes
 from rlkv.baselines.occupancy import Occupancy, Pass
 from rlkv.cache import SplitHeadLayer
-from rlkv.cache_layer import CompressedLayer, Store, require_left_padding
+from rlkv.cache_layer import CompressedLayer, CountingCache, Store, require_left_padding
 from rlkv.clock import Clock
 from rlkv.errors import UserError
 from rlkv.grouped import ScoreRule
@@ -122,7 +121,7 @@ class DroppingLayer(CompressedLayer):
         return self._read(query, _joined(self.kv, both, step), step, rule)
 
 
-class DroppingCache(Cache):
+class DroppingCache(CountingCache):
     """The KV cache of a model that drops tokens in every head: pass it as `past_key_values`.
 
     At every length a row holds no more bytes than it would in a `SplitHeadCache` under
@@ -152,7 +151,7 @@ class DroppingCache(Cache):
         self.budget = budget or EqualBytes(reference, gated.head_dim, itemsize, *state)
         self.clock = Clock()
         self.occupancy = Occupancy(self.clock, self.budget, self.layer_class.keeps)
-        super().__init__(layers=[self._layer(layer) for layer in layout.layers])
+        super().__init__(model, [self._layer(layer) for layer in layout.layers])
 
     def _layer(self, layer: Layer) -> DroppingLayer | SplitHeadLayer:
         if layer.window is None:

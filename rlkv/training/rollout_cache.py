@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
 
-from rlkv.cache_layer import CountingLayer, Store
+from rlkv.cache_layer import CountingCache, CountingLayer, Store
 from rlkv.layout import layout_of
 
 
@@ -25,7 +24,8 @@ class WholeLayer(CountingLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Stores `[B, kv_heads, T, D]` and returns all that is held."""
         new = torch.stack((key_states, value_states))
-        before, self.seen = self.seen, self.seen + key_states.shape[2]
+        before = self.seen
+        self.count(key_states.shape[2])
         self.is_initialized = True
         self.store.reserve(self.seen, new)
         held = self.store.first(self.seen)
@@ -41,8 +41,8 @@ class WholeLayer(CountingLayer):
         self.store.select(indices)
 
 
-class WholeCache(Cache):
+class WholeCache(CountingCache):
     """One `WholeLayer` for each layer of a model."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(layers=[WholeLayer() for _ in layout_of(model).layers])
+        super().__init__(model, [WholeLayer() for _ in layout_of(model).layers])
