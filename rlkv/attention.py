@@ -172,7 +172,7 @@ def _ungrouped(out: torch.Tensor) -> torch.Tensor:
 def enable(model: PreTrainedModel) -> None:
     """Switches a loaded model to this attention function; without gates it computes the same."""
     # cuDNN's attention makes a plan for every shape it meets, and a cache has another length at
-    # every token: on an H100 that made decoding with this cache ten times slower.
+    # every token: on an H100 that made decoding with this cache several times slower.
     torch.backends.cuda.enable_cudnn_sdp(False)
     if model.config._attn_implementation != NAME:
         model.set_attn_implementation(NAME)
