@@ -105,7 +105,9 @@ def _pages(studio: Studio) -> gr.Blocks:
             if page.name in STOPS:
                 tour(page.name)
     # Closed to what would run a model past the line (on a Space Gradio closes it by itself).
-    app.queue(max_size=waiting.MOST if studio.settings.shared else None, api_open=False)
+    app.queue(max_size=waiting.MOST_EVENTS, api_open=False)
+    if studio.settings.shared:
+        waiting.bound(app)
     return cast(gr.Blocks, app)
 
 
@@ -135,7 +137,7 @@ def launch_options(data_dir: Path) -> dict[str, Any]:
 
 def for_visitors() -> list[Middleware]:
     """What every request to a shared copy goes through."""
-    return [*visitor.middleware(), uploads.middleware(), waiting.middleware()]
+    return [*visitor.middleware(), uploads.middleware()]
 
 
 def private_paths(data_dir: Path) -> list[Path]:

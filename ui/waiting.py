@@ -1,66 +1,62 @@
-"""How many requests wait on a shared copy. Whoever comes when the line is full is told so at once:
-Gradio's own queue grows for ever, and a place in it that is hours long helps nobody."""
+"""How many wait for a model on a shared copy. Whoever comes when the line is full is told so at
+once: Gradio's own queue grows for ever, and a place in it that is hours long helps nobody.
+
+Only what runs a model stands in that line, so a class behind one address opens pages freely.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
-from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+import gradio as gr
+from fastapi import HTTPException
 
 from storage.limits import AT_HOME
+from ui.events import MODEL_RUNS
 from ui.visitor import home_of
 
 MOST = 60
-"""Requests that wait, of all visitors."""
+"""Answers and measurements that wait, of all visitors."""
 MOST_OF_ONE = 20
 """From one address, so that one alone can't fill the line for all."""
+MOST_EVENTS = 1000
+"""All that Gradio's queue holds at once: saving, opening and the like, which take a moment."""
+LINE = MODEL_RUNS["concurrency_id"]
 
 
-def middleware() -> Middleware:
-    """For `launch(app_kwargs=...)` of a shared copy."""
-    return Middleware(LineLimit)
-
-
-class LineLimit:
+def bound(app: gr.Blocks) -> None:
     """Answers 429 where as many wait as may; the page shows the words (`detail`) as they are."""
+    queue: Any = app._queue
+    push, coming = queue.push, Counter[str]()
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._coming: Counter[str] = Counter()
-        """Those let in that are not in line yet, by address."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not joins(scope):
-            await self._app(scope, receive, send)
-            return
-        who = home_of((scope.get("client") or ("",))[0])
-        waiting = in_line(scope) + self._coming
-        if words := _refusal(waiting, who):
-            await JSONResponse({"detail": words}, 429)(scope, receive, send)
-            return
+    async def join(body: Any, request: Any, username: str | None) -> Any:
+        fn = app.fns.get(body.fn_index)
+        if fn is None or fn.concurrency_id != LINE:
+            return await push(body=body, request=request, username=username)
+        who = _address(request)
+        if words := _refusal(_in_line(queue) + coming, who):
+            raise HTTPException(429, words)
         # Counted before it is in line: no other request can have been looked at in between.
-        self._coming[who] += 1
+        coming[who] += 1
         try:
-            await self._app(scope, receive, send)
+            return await push(body=body, request=request, username=username)
         finally:
-            self._coming[who] -= 1
-            self._coming += Counter()  # without those of whom there are none
+            coming[who] -= 1
+            if not coming[who]:
+                del coming[who]
+
+    queue.push = join
 
 
-def joins(scope: Scope) -> bool:
-    """Whether a request puts something into line: an event of a page, or a script's call."""
-    if scope["type"] != "http" or scope["method"] != "POST":
-        return False
-    return scope["path"].endswith("/queue/join") or "/call/" in scope["path"]
+def _in_line(queue: Any) -> Counter[str]:
+    """How many wait for a model, by address."""
+    line = queue.event_queue_per_concurrency_id.get(LINE)
+    return Counter(_address(event.request) for event in line.queue) if line else Counter()
 
 
-def in_line(scope: Scope) -> Counter[str]:
-    """How many wait in all lines of Gradio's queue, by address."""
-    lines = scope["app"].get_blocks()._queue.event_queue_per_concurrency_id.values()
-    clients = [event.request.client for line in lines for event in line.queue]
-    return Counter(home_of(client.host if client else "") for client in clients)
+def _address(request: Any) -> str:
+    return home_of(request.client.host if request.client else "")
 
 
 def _refusal(waiting: Counter[str], who: str) -> str:
