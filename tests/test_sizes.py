@@ -11,12 +11,19 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PLACES = ("rlkv", "storage", "ui", "examples", "scripts")
 SOURCES = sorted([ROOT / "app.py", *(p for name in PLACES for p in (ROOT / name).rglob("*.py"))])
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FILE, BODY, WHOLE = 300, 40, 60
 """Lines of a file, of a function's body, and of a function with its signature and docstring."""
 LONG_FILES = {
     "rlkv/dialogue/run.py": "one side of a conversation, whose methods share its whole state",
     "rlkv/masks.py": "one class that others rely on, half of it docstrings",
     "rlkv/training/config.py": "every setting of a training, some lines each",
+    "tests/browser/test_chat.py": "answers on the real page, each followed through to its end",
+    "tests/browser/test_editing.py": "one editor, opened with the same mask for every test",
+    "tests/browser/test_widgets.py": "one app that shows all widgets, started once",
+    "tests/rlkv/baselines/test_dropping.py": "two caches held against one written-out reference",
+    "tests/rlkv/hub_stand_in.py": "one server, whose answers share its repositories",
+    "tests/ui/test_visitors.py": "one shared copy with two visitors in it, started once",
 }
 LONG_FUNCTIONS = {
     ("storage/migrations/m001_to_m004.py", "m001_initial"): "a table list in SQL; never changes",
@@ -41,9 +48,10 @@ def long_functions(text: str) -> Iterator[str]:
 
 def test_there_is_something_to_look_at() -> None:
     assert len(SOURCES) > 200
+    assert len(TESTS) > 200
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=name_of)
 def test_files_stay_short(path: Path) -> None:
     assert (len(path.read_text().splitlines()) > FILE) == (name_of(path) in LONG_FILES)
 

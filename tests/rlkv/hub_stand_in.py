@@ -9,15 +9,14 @@ import os
 import re
 import socket
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.rlkv.hub_files import is_in, large, mode_of, tags_of
 
 COMMIT = "c" * 40
 """The commit of a repository that a test has filled by hand."""
@@ -156,7 +155,7 @@ class HubStandIn(BaseHTTPRequestHandler):
             if e["key"] == "file"
         }
         gone = tuple(e["value"]["path"] for e in entries if e["key"].startswith("deleted"))
-        left = {n: d for n, d in self.repos[repo].items() if not any(_is_in(n, g) for g in gone)}
+        left = {n: d for n, d in self.repos[repo].items() if not any(is_in(n, g) for g in gone)}
         for value in (e["value"] for e in entries if e["key"] == "lfsFile"):
             if value["algo"] != "sha256" or value["oid"] not in self.blobs:
                 return self._json({"error": f"{value['path']} was not uploaded."}, 400)
@@ -291,29 +290,6 @@ class HubStandIn(BaseHTTPRequestHandler):
         os.close(self.connection.detach())
 
 
-def _is_in(name: str, gone: str) -> bool:
-    """Whether a file is what was deleted, or lies in a folder that was."""
-    return name == gone or name.startswith(f"{gone.rstrip('/')}/")
-
-
-def mode_of(path: str) -> str:
-    """How a file gets to the Hub, by the `.gitattributes` that every new repository has."""
-    return "lfs" if path.endswith(".safetensors") else "regular"
-
-
-def large(entries: list[dict[str, Any]]) -> set[str]:
-    """The names of those files of a commit that were uploaded before it."""
-    return {e["value"]["path"] for e in entries if e["key"] == "lfsFile"}
-
-
-def tags_of(card: str) -> list[str]:
-    """The tags that the Hub makes of a card: its own, and the base model's."""
-    front = card.split("---")[1] if card.startswith("---") else ""
-    tags = re.findall(r"^- (\S+)$", front, re.MULTILINE)
-    base = re.search(r"^base_model: (\S+)$", front, re.MULTILINE)
-    return [*tags, f"base_model:{base[1]}"] if base else tags
-
-
 def nothing() -> dict[str, Any]:
     """What a handler class begins with."""
     return {
@@ -339,19 +315,3 @@ def hub(tokens: dict[str, str] | None = None) -> Iterator[tuple[str, type[HubSta
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def python(code: str, endpoint: str, tmp_path: Path, *arguments: str, offline: str = "0") -> str:
-    """Runs code in a process of its own: the Hub's address is read once, on import."""
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HOME": str(tmp_path / "hf"),
-        "RLKV_OFFLINE": offline,
-        "NO_PROXY": "127.0.0.1",
-    }
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

@@ -19,8 +19,8 @@ from rlkv.model_facts import ModelFacts, read_facts, require_loadable
 from rlkv.models import load_model
 from rlkv.weights import Stopped, count_parameters, fetch
 from tests.rlkv.families import tiny
-from tests.rlkv.hub_stand_in import HubStandIn, hub, python
-from tests.rlkv.test_hub import use
+from tests.rlkv.hub_client import python, use
+from tests.rlkv.hub_stand_in import HubStandIn, hub
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": (

@@ -18,7 +18,8 @@ from rlkv.snippets import cli_snippet, python_snippet
 from rlkv.training.config import make_config
 from rlkv.training.result import as_mask
 from tests.rlkv.families import tiny
-from tests.rlkv.hub_stand_in import hub, python
+from tests.rlkv.hub_client import python
+from tests.rlkv.hub_stand_in import hub
 
 OLD, NEW = "a" * 40, "b" * 40
 LOAD = """

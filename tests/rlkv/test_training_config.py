@@ -54,3 +54,10 @@ def test_the_paper_preset_is_as_published() -> None:
 @pytest.mark.parametrize("preset", ["quick", "thorough", "paper"])
 def test_presets_are_valid(preset: str) -> None:
     assert make_config({}, preset).steps > 0
+
+
+@pytest.mark.parametrize("timeout", ["24", "0h", "-1h", "a day", "24h\n", "1e3s"])
+def test_a_time_limit_has_a_unit(timeout: str) -> None:
+    assert make_config({"timeout": "1.5h"}).timeout == "1.5h"
+    with pytest.raises(UserError, match="Time limit"):
+        make_config({"timeout": timeout})

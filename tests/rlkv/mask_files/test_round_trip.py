@@ -23,8 +23,8 @@ from rlkv.mask_files.own import contents
 from rlkv.mask_files.tsv import fork_sparsity
 from rlkv.mask_link import to_link
 from rlkv.masks import HeadMask
+from tests.rlkv.hub_client import use
 from tests.rlkv.hub_stand_in import hub
-from tests.rlkv.test_hub import use
 from ui.library.exporting import written
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), max_size=30)

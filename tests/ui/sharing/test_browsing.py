@@ -13,8 +13,8 @@ import pytest
 from rlkv.errors import UserError
 from rlkv.mask_files import TSV
 from rlkv.masks import HeadMask
+from tests.rlkv.hub_client import use
 from tests.rlkv.hub_stand_in import HubStandIn, hub
-from tests.rlkv.test_hub import use
 from ui.library.importing import Pending
 from ui.mask_figures import size_of
 from ui.sharing.browsing import loaded_model, with_repo
