@@ -36,6 +36,32 @@ def test_what_fails_it(tmp_path: Path, test: str, audit: str, passes: bool) -> N
     assert ("could not be audited" in done.stderr) == (audit == NO_NETWORK)
 
 
+def test_an_audit_tool_that_moved_with_its_folder_is_made_anew(tmp_path: Path) -> None:
+    tool = tmp_path / ".venv" / "audit" / "bin"
+    made = "#!/bin/sh\necho audited"
+    scripts = {
+        tool / "pip-audit": "#!/where/it/was/python\n",
+        tool / "pip": f'#!/bin/sh\nprintf "%s\\n" "{made}" >"{tool}/pip-audit"\n',
+        tmp_path / ".venv" / "bin" / "python": '#!/bin/sh\necho "$*" >>asked\n',
+    }
+    for path, text in scripts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "audit", tmp_path / "scripts" / "audit")
+    (tmp_path / "scripts" / "setup").write_text("setup() { :; }\n")
+    for _ in range(2):
+        done = subprocess.run(
+            ["bash", str(tmp_path / "scripts" / "audit")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "audited\n"
+    assert (tmp_path / "asked").read_text().count("-m venv --clear") == 1
+
+
 def test_newer_packages_are_proposed() -> None:
     found = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())
     (update,) = found["updates"]
