@@ -69,6 +69,15 @@ def gates(page: Page) -> list[float]:
     return found
 
 
+def curves(page: Page) -> list[str]:
+    """The lines that are drawn, point by point."""
+    found: list[str] = page.evaluate(
+        "[...document.querySelectorAll('#curves path.line')].map(line => line.getAttribute('d'))"
+    )
+    assert found
+    return found
+
+
 def test_a_job_forms_a_heatmap_survives_reload_and_stops_with_its_mask(
     page: Page, context: BrowserContext, db: Database
 ) -> None:
@@ -114,10 +123,13 @@ def test_pressing_start_twice_starts_one_job(
 
 @pytest.mark.slow
 def test_a_killed_server_does_not_lose_the_job(
-    page: Page, server: Server, db: Database, watch: Watch
+    page: Page, context: BrowserContext, server: Server, db: Database, watch: Watch
 ) -> None:
     job_id = start(page, seed=13)
     wait_for_step(page, 1)
+    left_open = context.new_page()
+    left_open.goto(f"/train?job={job_id}")
+    expect(left_open.locator("#live [data-figure=step]")).to_be_visible()
     pid = Jobs(db).get(job_id).pid
     watch.server_away = True
     server.kill()
@@ -129,9 +141,22 @@ def test_a_killed_server_does_not_lose_the_job(
     server.start()
     page.goto(f"/train?job={job_id}")
     expect(page.locator("#live [data-job]")).to_have_attribute("data-state", "running")
-    watch.server_away = False
     wait_for_step(page, step + 1)
+    wait_for_step(left_open, step + 1)  # nobody had to load it again
     assert Jobs(db).get(job_id).pid == pid
+
+    Jobs(db).request_stop(job_id)
+    expect(page.locator("#live [data-job]")).to_have_attribute(
+        "data-state", "cancelled", timeout=60_000
+    )
+    before = curves(page)
+    server.kill()
+    server.start()
+    page.goto(f"/train?job={job_id}")
+    expect(page.locator("#live [data-job]")).to_have_attribute("data-state", "cancelled")
+    page.wait_for_function("document.querySelectorAll('#curves path.line').length > 0")
+    assert curves(page) == before
+    watch.server_away = False
 
 
 def test_a_setting_out_of_bounds_gets_one_clear_line(page: Page, db: Database) -> None:
