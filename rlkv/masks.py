@@ -225,10 +225,10 @@ class HeadMask:
 
     def inverse(self) -> HeadMask:
         """The opposite ranking at the same number of kept heads: the worst heads are kept. What was
-        measured of this one is not true of it."""
+        measured of this one is not true of it. Its scores are ranks, so that ties turn round."""
         return replace(
             self,
-            scores=1.0 - self.scores,
+            scores=((self.ranks() + 1) / self.kept.size).astype(np.float32),
             kept=self.ranks() >= self.kept.size - self.n_kept,
             info={k: v for k, v in self.info.items() if k != METRICS},
         )

@@ -238,7 +238,16 @@ def test_masks_do_not_change_under_their_readers(mask: HeadMask) -> None:
 
 def test_rank_correlation(mask: HeadMask) -> None:
     assert mask.rank_correlation(mask) == pytest.approx(1.0)
-    assert mask.rank_correlation(mask.inverse()) == pytest.approx(-1.0, abs=0.01)
+    assert mask.rank_correlation(mask.inverse()) == pytest.approx(-1.0)
+
+
+def test_the_inverse_turns_ties_and_the_smallest_differences_round() -> None:
+    scores = [[0.5, 0.5, 0.0, 0.0], [1.0, 1.0, 1e-9, 2e-9]]  # 1 - 1e-9 is 1 in float32
+    mask = HeadMask.from_scores(scores, sparsity=0.4)
+    turned = mask.inverse()
+    assert (turned.ranks() == 7 - mask.ranks()).all()
+    assert (turned.keep_best(turned.n_kept).kept == turned.kept).all()
+    assert (turned.inverse().ranks() == mask.ranks()).all()
 
 
 def test_one_head_has_one_ranking() -> None:
