@@ -188,8 +188,9 @@ def _other(studio: Studio, key: str, mask: HeadMask) -> Other | None:
             HeadMask.random(*mask.shape, sparsity=mask.sparsity, seed=0).keep_best(mask.n_kept),
         )
     if key == OPPOSITE:
-        opposite = replace(mask, scores=1.0 - mask.scores, kept=mask.ranks() < 0)
-        return Other("the opposite ranking", opposite.keep_best(mask.n_kept))
+        # Its heads by rank, so that ties turn round too; its scores stay comparable with these.
+        opposite = replace(mask, scores=1.0 - mask.scores, kept=mask.inverse().kept)
+        return Other("the opposite ranking", opposite)
     entry = catalogue.find(studio, key)
     if entry is None or entry.key != key or entry.mask.shape != mask.shape:
         return None

@@ -89,6 +89,18 @@ def test_a_mask_is_compared_with_any_other_of_its_shape(studio: Studio) -> None:
     assert screen.viewed(studio, "difference", wrong).other == "random"
 
 
+def test_the_opposite_of_tied_scores_keeps_the_other_heads(studio: Studio) -> None:
+    """The masks of links know of each head only whether it is kept."""
+    kept = np.eye(4, dtype=np.float32)[:2].repeat(2, 0)
+    key = saved(studio, HeadMask.from_scores(kept, sparsity=0.5, model="m", name="tied"))
+    screen = open_screen(studio, key, {"view": "difference", "other": "opposite"})
+    assert screen is not None
+    other = screen.beside.other
+    assert other is not None
+    assert screen.mask.n_kept == 8
+    assert (other.mask.kept == ~screen.mask.kept).all()
+
+
 def test_the_steps_of_a_training_are_sent_once(studio: Studio) -> None:
     screen = open_screen(studio, catalogue.SHIPPED, {})
     assert screen is not None
