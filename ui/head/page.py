@@ -12,7 +12,7 @@ from ui.components.charts import chart
 from ui.components.header import header, html, section
 from ui.components.headmap import head_map, head_map_value, picked
 from ui.engine import MODEL
-from ui.events import MODEL_RUNS, PRIVATE, QUIET
+from ui.events import EVERY, MODEL_RUNS, PRIVATE, QUIET
 from ui.head import change, facts, looking, scores
 from ui.head.here import Here, from_address, needs_a_press, require_model
 from ui.heads.views import needed
@@ -107,7 +107,7 @@ def _wire_moves(studio: Studio, p: Parts) -> None:
             return [gr.skip()] * len(p.known())
         return _known(studio, here.at(cell))
 
-    moved = p.map.pick(pick, p.here, p.known(), **QUIET)
+    moved = p.map.pick(pick, p.here, p.known(), **EVERY)
     moved.then(None, None, None, **ADDRESS)
     looked = moved.then(_quietly(studio, p), _inputs(p), p.looking.shown(),
                         trigger_mode="always_last", **MODEL_RUNS)  # fmt: skip

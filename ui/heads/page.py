@@ -11,7 +11,7 @@ import gradio as gr
 
 from ui import catalogue
 from ui.components.headmap import Cell, is_index, painted, picked
-from ui.events import PRIVATE, QUIET
+from ui.events import EVERY, PRIVATE, QUIET
 from ui.heads.card import wire_mask_card
 from ui.heads.editing import best_under_budget, kv_megabytes, layer_mask, painted_mask
 from ui.heads.layout import Page, lay_out
@@ -95,7 +95,7 @@ def _wire_views(studio: Studio, p: Page) -> None:
     chosen, seen = [*given, p.view, p.other], [p.screen, p.other, *p.drawn()]
     p.view.input(look, chosen, seen, **QUIET).then(None, p.view, None, **address("view"))
     p.other.input(look, chosen, seen, **QUIET).then(None, p.other, None, **address("other"))
-    p.map.base(base, given, shown, trigger_mode="always_last", **QUIET)
+    p.map.base(base, given, shown, **EVERY)
     p.length.input(at_length, [*given, p.length], shown, **QUIET)
 
 
@@ -106,12 +106,11 @@ def _wire_heads(p: Page) -> None:
             return [gr.skip()] * (1 + len(p.head()))
         return [cell, *one_head(screen, cell)]
 
-    p.map.pick(pick, p.screen, [p.cell, *p.head()], trigger_mode="always_last", **QUIET)
+    p.map.pick(pick, p.screen, [p.cell, *p.head()], **EVERY)
 
 
 def _wire_edits(p: Page) -> None:
     given, shown = [p.screen, p.cell], [p.screen, p.cut, *p.drawn()]
-    quick: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
 
     def run(change: Change) -> Callable[..., list[Any]]:
         """An event that may bring what it was triggered with, or the value of a component."""
@@ -131,15 +130,15 @@ def _wire_edits(p: Page) -> None:
 
     p.cut.input(run(_cut), [*given, p.cut], shown, **{**QUIET, "trigger_mode": "always_last"})
     p.edit.input(run(_switched), [*given, p.edit], shown, **QUIET)
-    p.map.paint(run(_stroke), given, shown, **quick)
-    p.toggle.click(run(_toggled), given, shown, **quick)
-    p.keep_layer.click(run(_layer_kept), given, shown, **quick)
-    p.compress_layer.click(run(_layer_compressed), given, shown, **quick)
+    p.map.paint(run(_stroke), given, shown, **EVERY)
+    p.toggle.click(run(_toggled), given, shown, **EVERY)
+    p.keep_layer.click(run(_layer_kept), given, shown, **EVERY)
+    p.compress_layer.click(run(_layer_compressed), given, shown, **EVERY)
     for event, change in (
         (p.undo.click, _undone), (p.map.undo, _undone),
         (p.redo.click, _redone), (p.map.redo, _redone),
     ):  # fmt: skip
-        event(run(change), given, shown, **quick)
+        event(run(change), given, shown, **EVERY)
 
 
 def _wire_budget(p: Page) -> None:
