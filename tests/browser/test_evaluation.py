@@ -200,6 +200,7 @@ def test_stopped_and_resumed_from_the_page_it_keeps_every_answer(page: Page, db:
     }
 
 
+@pytest.mark.slow
 def test_before_anything_ran_there_are_recorded_curves(page: Page) -> None:
     page.goto("/evaluate?job=recorded")
     expect(page.locator("#live [data-state=recorded]")).to_be_visible()

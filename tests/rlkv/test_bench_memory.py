@@ -19,6 +19,7 @@ resettable_peak = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_bytes_held_are_within_a_hundredth_of_the_formula() -> None:
     masks = [random_mask(sparsity) for sparsity in (0.25, 0.5, 0.9)]
     rows = list(

@@ -237,6 +237,7 @@ def test_help_is_fast_and_needs_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_libraries_hear_of_no_telemetry_and_no_network_before_they_are_imported() -> None:
     """They read it once. Tests set it from outside, so this one looks from a process without."""
     code = """

@@ -220,6 +220,7 @@ def test_loss_and_rollout_agree_for_dropout_learned_positions_and_no_chat_templa
     assert 0 < trainer.largest_gap < 1e-4
 
 
+@pytest.mark.slow
 def test_rows_at_once_change_memory_not_the_gates() -> None:
     """A step in passes of two rows is the step in one pass of six."""
     values = {}

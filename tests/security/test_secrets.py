@@ -70,6 +70,7 @@ def test_nothing_that_is_kept_holds_a_secret(
     assert holding(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_doctor_tells_none(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rlkv", "doctor", "--json"], cwd=ROOT, capture_output=True,

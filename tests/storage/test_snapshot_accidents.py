@@ -137,6 +137,7 @@ for i in itertools.count():
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_writing_leaves_good_ones(tmp_path: Path, bucket: Path) -> None:
     torn = 0
     for attempt in range(8):

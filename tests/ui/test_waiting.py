@@ -86,6 +86,7 @@ def kept_full(url: str) -> Iterator[None]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_the_line_has_an_end_for_one_and_for_all(tmp_path: Path) -> None:
     with shared(tmp_path) as url, kept_full(url):
         (words,) = set(refused(run_apart(calls(url, "203.0.113.10", 5))))
@@ -106,6 +107,7 @@ def test_the_line_has_an_end_for_one_and_for_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_a_question_that_is_not_let_in_does_not_block_the_next(tmp_path: Path) -> None:
     async def ask(url: str) -> None:
         headers = {"X-Forwarded-For": "203.0.113.7"}
