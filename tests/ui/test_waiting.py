@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.apart import run_apart
-from tests.load.session import Refused, Session
+from tests.load.session import Session
 from tests.load.stage import started
 from ui.waiting import MOST, MOST_OF_ONE
 
@@ -104,27 +104,3 @@ def test_the_line_has_an_end_for_one_and_for_all(tmp_path: Path) -> None:
                 assert listed.status_code == 200
             past = client.post("gradio_api/run/generate", json=CALL)
             assert (past.status_code, "join the queue" in past.text) == (404, True)
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.slow
-def test_a_question_that_is_not_let_in_does_not_block_the_next(tmp_path: Path) -> None:
-    async def ask(url: str) -> None:
-        headers = {"X-Forwarded-For": "203.0.113.7"}
-        async with Session.open(url, "/chat", headers=headers) as page:
-            page.set("question", "c=7; b=6; e:c-b; k:c-e; ?k")
-            send = page.on("click", "send")[0]
-            await page.fire(send)
-            first, asked = page.value("talk")["run"], page.after(send)[0]
-            with (
-                kept_full(url),
-                pytest.raises(Refused, match=r"429.*this public copy takes"),
-            ):
-                await page.fire(asked)
-            await page.fire(page.after(asked, "failure")[0])  # as the page's script does
-            assert page.value("question") == "c=7; b=6; e:c-b; k:c-e; ?k"
-            told = await page.ask_widget("talk", "pull", {"run": first, "have": [0, 0]})
-            assert told["state"] == "done"
-
-    with shared(tmp_path) as url:
-        run_apart(ask(url))
