@@ -57,7 +57,7 @@ def start(page: Page, seed: int) -> str:
 
 def wait_for_step(page: Page, step: int) -> None:
     page.wait_for_function(
-        "step => parseInt(document.querySelector('#live [data-figure=step]').innerText) >= step",
+        "step => parseInt(document.querySelector('#live [data-figure=step]')?.innerText) >= step",
         arg=step,
         timeout=STEP_SECONDS * 1000,
     )
