@@ -18,7 +18,7 @@ from tests.processes import killing
 from tests.processes.stage import wait_for
 
 QUICK = ["--poll=0.1", "--idle=1"]
-SEEDS = int(os.environ.get("RLKV_KILL_SEEDS", "3"))
+SEEDS = int(os.environ.get("RLKV_KILL_SEEDS", "2"))
 NOTICED_S = 5.0
 """The time that a killed worker may stay unnoticed beyond its lease; here it is the whole time."""
 
@@ -88,7 +88,7 @@ def mask_of(db: Database, job: Job) -> MaskRow:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_two_kills_each_at_random_steps(seed: int) -> None:
-    """Six kills; twenty with RLKV_KILL_SEEDS=10."""
+    """Four kills; twenty with RLKV_KILL_SEEDS=10."""
     killed_and_resumed(seed, kills=2)
 
 
