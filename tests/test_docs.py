@@ -39,6 +39,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative
 # --- the front page -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs() -> None:
     (code,) = blocks(README, "python")
     done = subprocess.run(

@@ -180,6 +180,7 @@ def test_stop_works_at_once_and_what_was_written_is_kept(page: Page, server: Ser
     expect(ask(page, SHORT).locator(".side").first).to_have_attribute("data-stop", "end")
 
 
+@pytest.mark.slow
 def test_another_mask_while_it_writes_leaves_a_mark(page: Page, server: Server) -> None:
     open_chat(page, quick=False)
     turn = ask(page, QUESTION, wait=False)
@@ -209,6 +210,7 @@ def test_another_mask_while_it_writes_leaves_a_mark(page: Page, server: Server) 
     assert answers(page, server)[0]["sides"][1]["text"] == frame.sides[0].text
 
 
+@pytest.mark.slow
 def test_either_side_alone_and_three_at_once(page: Page, server: Server, tmp_path: Path) -> None:
     open_chat(page)
     choose_sides(page, "Second")

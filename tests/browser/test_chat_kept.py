@@ -62,6 +62,7 @@ def test_questions_and_answers_branch_and_nothing_is_lost(page: Page, server: Se
     assert [node.text for node in kept(page, server) if node.role == "user"] == [SHORT, OTHER]
 
 
+@pytest.mark.slow
 def test_a_reload_opens_the_same_conversation_and_it_goes_on_with_its_model(
     page: Page, server: Server
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_model_is_loaded_seen_in_another_tab_and_unloaded(
     expect(other.locator("#told")).to_have_text("ready: None", timeout=20_000)
 
 
+@pytest.mark.slow
 def test_loading_is_cancelled(page: Page) -> None:
     choose(page, RANDOM)
     for _ in range(5):  # it takes two seconds to load: a busy machine may be too late to cancel

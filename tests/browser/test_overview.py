@@ -30,6 +30,7 @@ def test_shows_a_heatmap_and_a_moving_comparison_within_three_seconds(page: Page
     assert moved < 3.0
 
 
+@pytest.mark.slow
 def test_the_recording_ends_with_fewer_bytes_on_the_compressed_side(page: Page) -> None:
     page.goto("/")
     page.wait_for_selector("#recording .side.full[data-stop=end]")

@@ -168,6 +168,7 @@ def test_a_setting_out_of_bounds_gets_one_clear_line(page: Page, db: Database) -
     assert not Jobs(db).active()
 
 
+@pytest.mark.slow
 def test_the_form_says_what_memory_it_needs_and_start_refuses_too_much(
     page: Page, db: Database
 ) -> None:

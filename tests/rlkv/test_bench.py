@@ -27,6 +27,7 @@ from tests.rlkv.bench_stage import LAYERS, random_mask, run, small
 from tests.rlkv.families import tiny
 
 
+@pytest.mark.slow
 def test_transformers_other_caches_take_part(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(capsys, "--contexts", "600", "--new-tokens", "3", "--batch", "2")
     (row,) = result["rows"]

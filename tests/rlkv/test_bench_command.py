@@ -46,6 +46,7 @@ def written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> tuple[dict[st
     return result, (out / "bench.html").read_text(), capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_every_combination_is_measured_told_and_written(
     written: tuple[dict[str, Any], str, str],
 ) -> None:

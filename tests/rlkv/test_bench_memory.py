@@ -63,6 +63,7 @@ def test_the_peak_of_the_split_cache_is_lower_where_the_cache_dominates() -> Non
 
 
 @resettable_peak
+@pytest.mark.slow
 def test_the_peak_is_what_was_held_for_a_moment() -> None:
     """In a process of its own: what earlier tests have left may be freed just then."""
     done = subprocess.run(

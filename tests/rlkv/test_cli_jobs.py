@@ -14,6 +14,7 @@ from tests.rlkv.command_line import run
 from tests.rlkv.evaluation.stage import small
 
 
+@pytest.mark.slow
 def test_jobs_are_listed_shown_exported_cloned_and_deleted(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ def test_a_reward_that_is_no_number_stops_the_training(bad: float) -> None:
         short_training(*load_model("tracer"), reward=reward)
 
 
+@pytest.mark.slow
 def test_a_gate_that_becomes_nan_ends_the_job_at_the_last_good_checkpoint() -> None:
     db = open_database()
     job = create(CONFIG, db, claimed_by=os.getpid())

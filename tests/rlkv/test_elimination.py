@@ -151,6 +151,7 @@ def test_gates_that_were_hardened_act_as_plain_ones_meanwhile(setting) -> None:
         gates.sharpness, gates.kept = 1.0, None
 
 
+@pytest.mark.slow
 def test_a_killed_elimination_goes_on_after_the_heads_it_had_removed(
     setting, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_stop_while_measuring_keeps_the_mask(tmp_path: Path) -> None:
     assert log.events[-1] == "Stopped while measuring: the mask is kept, without its accuracy"
 
 
+@pytest.mark.slow
 def test_measuring_takes_the_rows_that_were_planned_and_half_where_memory_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +77,7 @@ def test_measuring_takes_the_rows_that_were_planned_and_half_where_memory_ends(
     assert "Out of memory measuring 5 rows at once: again with half" in log.events
 
 
+@pytest.mark.slow
 def test_without_memory_for_one_answer_the_job_is_done_with_its_mask(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def made(db: Database, **values: Any) -> Job:
     return create(make_config({**CONFIG, **values}), db, claimed_by=os.getpid())
 
 
+@pytest.mark.slow
 def test_every_step_is_reported_under_the_jobs_name(calls: Path) -> None:
     db = open_database()
     job = run_job(db, made(db, report_to="trackio"))

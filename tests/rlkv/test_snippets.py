@@ -37,6 +37,7 @@ def test_the_program_answers_on_the_embedded_model(mask: HeadMask, tmp_path: Pat
     assert f"{mask.n_kept} of 32 heads kept whole" in said
 
 
+@pytest.mark.slow
 def test_three_lines_serve_a_model_that_transformers_loaded_itself(
     mask: HeadMask, tmp_path: Path
 ) -> None:

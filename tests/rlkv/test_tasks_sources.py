@@ -135,6 +135,7 @@ def from_hub(endpoint: str, tmp_path: Path, *arguments: str, offline: str = "0")
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_data_set_comes_from_the_hub_and_then_from_its_cache(tmp_path: Path) -> None:
     table = pyarrow.table({"question": ["1+1?", "2+2?"], "answer": ["#### 2", "easy\n#### 4"]})
     for split in ("train", "test"):

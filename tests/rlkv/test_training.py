@@ -101,6 +101,7 @@ def test_momentum_does_not_coast_when_the_reward_is_gone() -> None:
     assert torch.equal(two.values, four.values)
 
 
+@pytest.mark.slow
 def test_with_a_flat_reward_the_descent_follows_beta() -> None:
     """Adam alone would move every gate by the learning rate however small beta is."""
     falls = {}
@@ -189,6 +190,7 @@ def test_rollout_and_loss_agree_on_log_probabilities(tmp_path: Path, hardening: 
     assert 0 < max(m["logprob_gap"] for m in log.steps.values()) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_mismatch_of_rollout_and_loss_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +245,7 @@ def test_gates_stand_still_where_the_reward_says_nothing() -> None:
     assert torch.equal(gates.values, torch.ones_like(gates.values))
 
 
+@pytest.mark.slow
 def test_batch_advantages_learn_from_such_a_step() -> None:
     gates = short_training(
         *load_model("tracer"), reward=lambda step, i: float(i < 4), advantages="batch"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from rlkv.evaluation.methods import METHODS
 from rlkv.evaluation.results import results
 from rlkv.evaluation.run import evaluate
 from tests.rlkv.evaluation.stage import Keeper, small
 
 
+@pytest.mark.slow
 def test_all_methods_at_once(tmp_path: Path) -> None:
     config = small(methods=list(METHODS), problems=6, probes=4, duo_steps=2, rows_at_once=6)
     keeper = Keeper()

@@ -94,6 +94,7 @@ def test_drawn_answers_differ_by_draw_and_seed_alone(tmp_path: Path) -> None:
     assert len(fresh.asked) == 4  # greedy needs no second draw
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_rows_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
