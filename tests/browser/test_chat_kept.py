@@ -33,6 +33,7 @@ pytestmark = pytest.mark.browser
 OTHER = "d=2; a=9; f:d+a; h:f-d; ?h"
 
 
+@pytest.mark.slow
 def test_questions_and_answers_branch_and_nothing_is_lost(page: Page, server: Server) -> None:
     open_chat(page)
     ask(page, SHORT)

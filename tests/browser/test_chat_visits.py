@@ -43,6 +43,7 @@ def one_writes_and_one_waits(context: BrowserContext) -> tuple[Page, Page, Locat
 
 
 @pytest.mark.clock
+@pytest.mark.slow
 def test_two_tabs_wait_for_each_other_and_do_not_mix(
     context: BrowserContext, server: Server
 ) -> None:

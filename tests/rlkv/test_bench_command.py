@@ -18,6 +18,7 @@ from rlkv.masks import HeadMask
 from tests.rlkv.bench_stage import ROOT, run
 
 
+@pytest.mark.slow
 def test_one_value_each_gives_a_row_per_context(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(
         capsys, "--contexts", "100,700", "--sparsity", "0.5", "--new-tokens", "5", "--batch", "2"

@@ -167,6 +167,7 @@ def test_masks_travel_over_a_space(
 
 
 @pytest.mark.clock
+@pytest.mark.slow
 def test_a_cold_start_takes_less_than_fifteen_seconds(life: Life, browser: Browser) -> None:
     """From the start of the process to a first screen that moves, on two cores."""
     context = visitor(browser)
