@@ -35,7 +35,7 @@ def bound(app: gr.Blocks) -> None:
         if fn is None or fn.concurrency_id != LINE:
             return await push(body=body, request=request, username=username)
         who = _address(request)
-        if words := _refusal(_in_line(queue) + coming, who):
+        if words := _refusal(_in_line(app) + coming, who):
             raise HTTPException(429, words)
         # Counted before it is in line: no other request can have been looked at in between.
         coming[who] += 1
@@ -49,9 +49,15 @@ def bound(app: gr.Blocks) -> None:
     queue.push = join
 
 
-def _in_line(queue: Any) -> Counter[str]:
+def model_line(app: gr.Blocks) -> Any:
+    """Gradio's line of what waits for a model (`queue`, `current_concurrency`); None before the
+    first ever stood in it."""
+    return app._queue.event_queue_per_concurrency_id.get(LINE)
+
+
+def _in_line(app: gr.Blocks) -> Counter[str]:
     """How many wait for a model, by address."""
-    line = queue.event_queue_per_concurrency_id.get(LINE)
+    line = model_line(app)
     return Counter(_address(event.request) for event in line.queue) if line else Counter()
 
 

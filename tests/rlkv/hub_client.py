@@ -37,7 +37,8 @@ def python(code: str, endpoint: str, tmp_path: Path, *arguments: str, offline: s
         "RLKV_OFFLINE": offline,
         "NO_PROXY": "127.0.0.1",
     }
-    command = [sys.executable, "-c", code, *arguments]
+    environment.pop("RLKV_DATASETS", None)
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", code, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow
@@ -13,6 +11,7 @@ from pyarrow import parquet
 from rlkv.errors import UserError
 from rlkv.tasks import get_task
 from rlkv.tasks.jsonl import read_problems
+from tests.rlkv.hub_client import python
 from tests.rlkv.hub_stand_in import hub
 from tests.rlkv.task_stage import write_datasets, write_rows
 
@@ -119,20 +118,8 @@ def test_without_network_and_folder_both_ways_are_named(
 
 
 def from_hub(endpoint: str, tmp_path: Path, *arguments: str, offline: str = "0") -> str:
-    """Loads in a process of its own: the Hub's address is read once, on import."""
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HOME": str(tmp_path / "hf"),
-        "RLKV_OFFLINE": offline,
-        "NO_PROXY": "127.0.0.1",
-    }
-    environment.pop("RLKV_DATASETS", None)
-    command = [sys.executable, "-W", "error::ResourceWarning", "-c", LOAD, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Loads from the Hub, or its cache, whatever folder of data sets the tests were given."""
+    return python(LOAD, endpoint, tmp_path, *arguments, offline=offline)
 
 
 @pytest.mark.slow

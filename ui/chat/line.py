@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ui.events import MODEL_RUNS
+from ui.waiting import model_line
 
 
 def before(app: gr.Blocks, session: str) -> int | None:
     """How many stand before a tab in line, what runs now included; None where it is not in line."""
-    line = app._queue.event_queue_per_concurrency_id.get(MODEL_RUNS["concurrency_id"])
+    line = model_line(app)
     if line is None:
         return None
     waiting = [event.session_hash for event in list(line.queue)]

@@ -68,9 +68,8 @@ def _wire_opening(desk: Desk, p: Page, app: gr.Blocks, wanted: gr.State) -> Depe
         if entry is None or entry.key != key:
             return "", spoken or MODEL
         own = entry.mask.model
-        if not spoken and own and desk.studio.settings.allows(own):
-            return key, own
-        return key, spoken or MODEL
+        learned_on = own if own and desk.studio.settings.allows(own) else MODEL
+        return key, spoken or learned_on
 
     app.load(opened, None, p.drawn(), **QUIET)
     return app.load(chosen, None, [wanted, p.picker.model], **QUIET)

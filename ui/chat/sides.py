@@ -75,14 +75,20 @@ def mask_of(studio: Studio, chosen: Choice, shape: Shape, model: str) -> HeadMas
             *shape, sparsity=chosen.sparsity, seed=RANDOM_SEED, model=model, name=RANDOM_NAME
         )
     else:
-        entry = catalogue.find(studio, chosen.key)
-        if entry is None or entry.key != chosen.key:
-            raise UserError("That mask is gone. Choose another one.")
-        entry.mask.require_shape(*shape, f"'{model}'")
-        mask = entry.mask
-        if abs(mask.sparsity - chosen.sparsity) > 0.005:
-            mask = mask.at_sparsity(chosen.sparsity)
+        mask = _found(studio, chosen)
+        mask.require_shape(*shape, f"'{model}'")
     return replace(mask, sink=chosen.sink, recent=chosen.recent)
+
+
+def _found(studio: Studio, chosen: Choice) -> HeadMask:
+    """The chooser's mask, cut as it was asked for."""
+    entry = catalogue.find(studio, chosen.key)
+    if entry is None or entry.key != chosen.key:
+        raise UserError("That mask is gone. Choose another one.")
+    mask = entry.mask
+    if abs(mask.sparsity - chosen.sparsity) > 0.005:
+        mask = mask.at_sparsity(chosen.sparsity)
+    return mask
 
 
 def facts(
@@ -121,8 +127,9 @@ def _foretold(studio: Studio, one: Choice) -> dict[str, Any]:
     """What the fields alone say of a side."""
     if one.key == RANDOM:
         return {"role": "comp", "name": _short(RANDOM_NAME, one.sparsity), "hint": "", "mask": None}
-    entry = None if one.is_full else catalogue.find(studio, one.key)
-    mask = mask_of(studio, one, entry.mask.shape, entry.mask.model) if entry else None
+    if one.is_full:
+        return side_facts(None)
+    mask = replace(_found(studio, one), sink=one.sink, recent=one.recent)
     return side_facts(mask, one.key)
 
 

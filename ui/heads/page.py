@@ -11,7 +11,7 @@ import gradio as gr
 
 from ui import catalogue
 from ui.components.headmap import Cell, is_index, painted, picked
-from ui.events import EVERY, PRIVATE, QUIET
+from ui.events import EVERY, FOLLOWS, PRIVATE, QUIET
 from ui.heads.card import wire_mask_card
 from ui.heads.editing import best_under_budget, kv_megabytes, layer_mask, painted_mask
 from ui.heads.layout import Page, lay_out
@@ -128,7 +128,7 @@ def _wire_edits(p: Page) -> None:
 
         return with_value if change in (_cut, _switched) else with_data
 
-    p.cut.input(run(_cut), [*given, p.cut], shown, **{**QUIET, "trigger_mode": "always_last"})
+    p.cut.input(run(_cut), [*given, p.cut], shown, **FOLLOWS)
     p.edit.input(run(_switched), [*given, p.edit], shown, **QUIET)
     p.map.paint(run(_stroke), given, shown, **EVERY)
     p.toggle.click(run(_toggled), given, shown, **EVERY)
